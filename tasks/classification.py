@@ -84,7 +84,7 @@ class Classification(VisionTask):
         if self.published:  # some see tokens or the last map, but the features are the published ones
             self.pools = True
             self.train_used()
-        self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over images"}
+        self.protocols = self.protocols | {"loss": f"{self.head.eval_protocol}, mean over images"}
         if aux_loss_weight and self.frozen:
             raise ConfigError(
                 "auxiliary classifiers help the backbone to learn, but it is frozen: set aux_loss_weight to 0"
@@ -175,9 +175,9 @@ class Classification(VisionTask):
         logits = self(batch["image"])
         prediction = self._predict(logits)
         self.score(prediction, batch, stage)
-        self.log_mean(stage, {"loss": self.head.loss(logits, batch["label"])}, len(logits))
+        self.log_mean(stage, {"loss": self.head.eval_loss(logits, batch["label"])}, len(logits))
         if stage == "test":
-            self.records.add(stage, loss=per_item(self.head.loss, logits, batch["label"]))
+            self.records.add(stage, loss=per_item(self.head.eval_loss, logits, batch["label"]))
         return prediction
 
     def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:

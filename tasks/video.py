@@ -68,7 +68,7 @@ class Video(VisionTask):
         self.head = ClassificationHead.build(head, self.fusion.features, count)
         self.pools = self.fusion.pools or self.head.pools
         self.train_used()
-        self.protocols = self.protocols | {"loss": f"{self.head.loss_name}, as in training, mean over views"}
+        self.protocols = self.protocols | {"loss": f"{self.head.eval_protocol}, mean over views"}
         self.metrics = nn.ModuleDict({stage: nn.ModuleDict(_accuracies(count)) for stage in ("val", "test")})
 
     def on_data(self, data: DataInfo, stage: str) -> None:
@@ -127,10 +127,10 @@ class Video(VisionTask):
         prediction = self._average_views(scores, len(label))
         for name, metric in self.metrics[stage].items():
             metric.update(*((scores, each) if name == "clip_accuracy" else (prediction["scores"], label)))
-        self.log_mean(stage, {"loss": self.head.loss(logits, each)}, len(each))
+        self.log_mean(stage, {"loss": self.head.eval_loss(logits, each)}, len(each))
         if stage == "test":
             views = {
-                "loss": per_item(self.head.loss, logits, each),
+                "loss": per_item(self.head.eval_loss, logits, each),
                 "clip_accuracy": (logits.argmax(1) == each).float(),
             }
             columns = {name: value.unflatten(0, (len(label), -1)).mean(1) for name, value in views.items()}

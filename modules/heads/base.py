@@ -77,7 +77,8 @@ class ClassificationHead(Head):
     The other methods have defaults for one class per sample, by cross-entropy.
 
     Attributes:
-        loss_name: the loss in words, with all that changes it, for the protocol of results.
+        loss_name: the training loss in words, with all that changes it.
+        eval_protocol: the loss of validation and test in words, and how it differs from training.
         weighted: true if the loss has class weights.
     """
 
@@ -98,6 +99,14 @@ class ClassificationHead(Head):
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean loss of (B, C) logits against int64 (B,) classes or float (B, C) probabilities, in float32."""
         return functional.cross_entropy(logits.float(), target)
+
+    @property
+    def eval_protocol(self) -> str:
+        return f"{self.loss_name}, as in training"
+
+    def eval_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean loss of validation and test: as `loss`, without what regularizes it, where the head has such."""
+        return self.loss(logits, target)
 
     def chance_loss(self, classes: int) -> float:
         """Loss of logits of zero, which find all classes equally likely: ln C for cross-entropy."""

@@ -25,6 +25,54 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, weight: Tenso
     return loss / (len(logits) if target.is_floating_point() else probabilities.sum())
 
 
+def hinge_loss(logits: Tensor, target: Tensor, power: int = 1, weight: Tensor | None = None) -> Tensor:
+    """Multi-class SVM hinge loss (Weston and Watkins 1999): sum over j != y of max(0, s_j - s_y + 1)^power.
+
+    Equal scores cost C - 1. torch's `multi_margin_loss` is this divided by C.
+
+    Args:
+        logits: (B, C) scores s.
+        target: int64 (B,) classes y, or float (B, C) probabilities, over which the loss is averaged.
+        power: 1, or 2 for the squared hinge loss.
+        weight: (C,) weight per class; averaged over samples as cross_entropy does it.
+
+    Returns:
+        A scalar.
+    """
+    soft = target.is_floating_point()
+    rows, classes = target.nonzero(as_tuple=True) if soft else (slice(None), target)
+    scores = logits[rows]
+    margins = (scores - scores.gather(1, classes[:, None]) + 1).clamp_min(0) ** power
+    losses = margins.sum(1) - 1  # the true class itself; torch's own cannot be differentiated twice
+    if weight is not None:
+        losses = losses * weight[classes]
+    if soft:
+        return (losses * target[rows, classes]).sum() / len(target)
+    return losses.mean() if weight is None else losses.sum() / weight[classes].sum()
+
+
+def squared_error(logits: Tensor, target: Tensor, weight: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
+    """Squared error of scores against one-hot targets, summed over classes; its minimum is the class probabilities.
+
+    Args:
+        logits: (B, C).
+        target: int64 (B,) classes, or float (B, C) probabilities.
+        weight: (C,) weight per class; averaged over samples as cross_entropy does it.
+        label_smoothing: probability mass spread evenly over all classes, 0..1.
+
+    Returns:
+        A scalar.
+    """
+    soft, classes = target.is_floating_point(), logits.shape[1]
+    truth = target if soft else functional.one_hot(target, classes).to(logits)
+    wanted = truth * (1 - label_smoothing) + label_smoothing / classes
+    losses = (logits - wanted).square().sum(1)
+    if weight is None:
+        return losses.mean()
+    weights = truth @ weight
+    return (losses * weights).sum() / (len(target) if soft else weights.sum())
+
+
 def focal_factor(logs: Tensor, gamma: float) -> Tensor:
     """(1 - p)^gamma of log-probabilities, in their shape."""
     # At p = 1 the slope is infinite for a gamma below 1, and infinity times nothing would be the gradient.

@@ -130,4 +130,4 @@ def test_a_split_of_no_samples_is_none(graft, refused, capsys):
 def test_a_loss_says_what_changes_it(graft):
     head = ["--model.head", "Linear", "--model.head.label_smoothing", "0.1", "--trainer.max_epochs", "1"]
     assert graft(*FIT, *head, "--run_dir", "out")[0] == 0
-    assert_named(results("out")["test/loss"]["protocol"], "label smoothing", "0.1")
+    assert_named(results("out")["test/loss"]["protocol"], "without", "label smoothing", "0.1")

@@ -11,7 +11,18 @@ from torch.nn import functional
 from modules.contracts import ConfigError, Features, Maps, check_range
 from modules.heads.base import ClassificationHead
 from modules.losses.balance import Balance, class_weights
-from modules.losses.classification import focal_loss
+from modules.losses.classification import focal_loss, hinge_loss, squared_error
+
+Loss = Literal["cross_entropy", "binary", "focal", "hinge", "squared_hinge", "squared_error"]
+NAMES: dict[Loss, str] = {
+    "cross_entropy": "cross-entropy",
+    "binary": "binary cross-entropy",
+    "focal": "focal loss",
+    "hinge": "multi-class hinge loss",
+    "squared_hinge": "multi-class squared hinge loss",
+    "squared_error": "squared error of one-hot targets",
+}
+SMOOTHED = ("cross_entropy", "squared_error", "binary")
 
 
 class Linear(ClassificationHead):
@@ -22,15 +33,20 @@ class Linear(ClassificationHead):
         outputs: number of classes C.
         dropout: share of pooled features set to zero in training, 0..1.
         loss: `cross_entropy` for one class per image, `focal` for the same with many easy samples,
-            `binary` for several classes at once (one sigmoid per class).
-        label_smoothing: probability mass spread evenly over all classes, 0..1; for `cross_entropy` and `binary`.
+            `binary` for several classes at once (one sigmoid per class), `hinge` and `squared_hinge` for a multi-class
+            SVM (Weston and Watkins 1999: margin 1 to every other class), `squared_error` against one-hot targets. The
+            softmax of the logits ranks classes with the last three, but is not trained to be their probability.
+        label_smoothing: probability mass spread evenly, 0..1; for `cross_entropy`, `squared_error` and `binary`.
+            Validation and test are without it, and without `class_weights`.
+        smooth_over: `all` spreads label_smoothing over all K classes, eps / K each (Szegedy et al. 2016); `others` over
+            all but the true one, eps / (K - 1) each, so that this keeps 1 - eps.
         focal_gamma: exponent of the focal loss, which down-weights easy samples, for `focal`.
         class_weights: one weight per class, in the order of `classes`, or a rule that takes them from the number of
             training samples: `median_frequency`, which `auto` is too, or `enet`.
 
     Raises:
-        ConfigError: class_weights of another length than the classes, label_smoothing with `focal`, or a share outside
-            of 0..1.
+        ConfigError: class_weights of another length than the classes, label_smoothing or smooth_over with a loss that
+            has none, a share outside of 0..1, or smoothing that leaves the true class less than the others.
     """
 
     pools = True
@@ -40,8 +56,9 @@ class Linear(ClassificationHead):
         features: Features,
         outputs: int,
         dropout: float = 0.0,
-        loss: Literal["cross_entropy", "binary", "focal"] = "cross_entropy",
+        loss: Loss = "cross_entropy",
         label_smoothing: float = 0.0,
+        smooth_over: Literal["all", "others"] = "all",
         focal_gamma: float = 2.0,
         class_weights: list[float] | Balance | None = None,
     ):
@@ -51,11 +68,13 @@ class Linear(ClassificationHead):
         check_range("head.focal_gamma", focal_gamma)
         if isinstance(class_weights, list) and len(class_weights) != outputs:
             raise ConfigError(f"class_weights has {len(class_weights)} values, but there are {outputs} classes")
-        if loss == "focal" and label_smoothing:
-            raise ConfigError("label_smoothing does nothing with the focal loss; set it to 0 or choose cross_entropy")
+        _check_smoothing(loss, label_smoothing, smooth_over, outputs)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(features.pooled, outputs)
         self.kind, self.label_smoothing, self.focal_gamma = loss, label_smoothing, focal_gamma
+        self.smooth_over = smooth_over
+        # eps on the others is the same distribution as more of it on all
+        self.mass = label_smoothing * (outputs / (outputs - 1) if smooth_over == "others" else 1)
         self.rule = class_weights if isinstance(class_weights, str) else None
         weights = torch.ones(outputs) if self.rule else None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", weights, persistent=self.rule is not None)  # the data is not always there
@@ -97,19 +116,66 @@ class Linear(ClassificationHead):
 
     @property
     def loss_name(self) -> str:
-        names = {"cross_entropy": "cross-entropy", "binary": "binary cross-entropy", "focal": "focal loss"}
-        more = [f"gamma {self.focal_gamma:g}"] if self.kind == "focal" else []
-        more += [f"label smoothing {self.label_smoothing:g}"] if self.label_smoothing else []
-        more += ["class weights"] if self.weighted else []
-        return names[self.kind] + (f" with {' and '.join(more)}" if more else "")
+        extra = self._extra()
+        return self.eval_loss_name + (f"{' and' if self.kind == 'focal' else ' with'} {extra}" if extra else "")
+
+    @property
+    def eval_loss_name(self) -> str:
+        return NAMES[self.kind] + (f" with gamma {self.focal_gamma:g}" if self.kind == "focal" else "")
+
+    @property
+    def eval_protocol(self) -> str:
+        extra = self._extra()
+        return f"{self.eval_loss_name}, " + (f"without the {extra} of training" if extra else "as in training")
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean loss of (B, C) logits against int64 (B,) classes or float (B, C) probabilities, in float32."""
-        logits = logits.float()
+        return self._loss(logits.float(), target, self.class_weights, self.mass)
+
+    def eval_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The same without label smoothing and class weights: a mean over samples, comparable between settings."""
+        return self._loss(logits.float(), target, None, 0.0)
+
+    def _loss(self, logits: Tensor, target: Tensor, weight: Tensor | None, mass: float) -> Tensor:
         if self.kind == "focal":
-            return focal_loss(logits, target, self.focal_gamma, self.class_weights)
+            return focal_loss(logits, target, self.focal_gamma, weight)
         if self.kind == "cross_entropy":
-            return functional.cross_entropy(logits, target, self.class_weights, label_smoothing=self.label_smoothing)
+            return functional.cross_entropy(logits, target, weight, label_smoothing=mass)
+        if self.kind in ("hinge", "squared_hinge"):
+            return hinge_loss(logits, target, 1 if self.kind == "hinge" else 2, weight)
+        if self.kind == "squared_error":
+            return squared_error(logits, target, weight, mass)
         target = target if target.is_floating_point() else functional.one_hot(target, logits.shape[1])
-        target = target.to(logits) * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return functional.binary_cross_entropy_with_logits(logits, target, self.class_weights)
+        target = target.to(logits) * (1 - mass) + mass / 2
+        return functional.binary_cross_entropy_with_logits(logits, target, weight)
+
+    def _extra(self) -> str:
+        """Smoothing and class weights of the training loss in words; empty without."""
+        over = " over the other classes" if self.smooth_over == "others" else ""
+        more = [f"label smoothing {self.label_smoothing:g}{over}"] if self.label_smoothing else []
+        return " and ".join(more + ["class weights"] * self.weighted)
+
+
+def _check_smoothing(loss: Loss, smoothing: float, over: str, classes: int) -> None:
+    """Check label smoothing against the loss.
+
+    Raises:
+        ConfigError: the loss has none, or the true class would be left with less than the others.
+    """
+    if smoothing and loss not in SMOOTHED:
+        raise ConfigError(
+            f"label_smoothing does nothing with the loss {loss}; set it to 0 or choose {', '.join(SMOOTHED)}"
+        )
+    if over == "all":
+        return
+    if loss == "binary" or not smoothing:
+        raise ConfigError(
+            "smooth_over is others, but "
+            + ("the loss binary has no other classes" if smoothing else "label_smoothing is 0")
+            + ": leave it out"
+        )
+    if smoothing > (classes - 1) / classes:
+        raise ConfigError(
+            f"label_smoothing is {smoothing:g} over the other classes, which of {classes} leaves the true one less "
+            f"than each of them: lower it to {(classes - 1) / classes:g} or less"
+        )

@@ -11,7 +11,7 @@ from torchvision.ops import sigmoid_focal_loss
 from modules.contracts import ConfigError, Features
 from modules.heads import Linear, Projection
 from modules.losses.classification import focal_loss
-from tests.helpers.errors import refuses
+from tests.helpers.errors import assert_named, refuses
 
 FEATURES = Features([4, 8], [4, 8])
 
@@ -88,11 +88,93 @@ def test_binary_takes_several_classes_per_image():
     [
         ({"class_weights": [1.0, 2.0]}, ("class_weights", 2, 5)),
         ({"loss": "focal", "label_smoothing": 0.1}, ("label_smoothing", "focal", "cross_entropy")),
+        ({"loss": "hinge", "label_smoothing": 0.1}, ("label_smoothing", "hinge", "cross_entropy")),
+        ({"smooth_over": "others"}, ("smooth_over", "label_smoothing", 0)),
+        ({"loss": "binary", "label_smoothing": 0.1, "smooth_over": "others"}, ("smooth_over", "binary")),
+        ({"label_smoothing": 0.9, "smooth_over": "others"}, ("label_smoothing", 0.9, 5, 0.8)),
     ],
 )
 def test_losses_that_cannot_be_are_refused(settings, names):
     with refuses(ConfigError, *names):
         Linear(FEATURES, 5, **settings)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_smoothing_over_the_others_gives_each_of_them_its_share(loss, smoothing):
+    """The true class keeps 1 - eps, each of the other K - 1 gets eps / (K - 1)."""
+    logits, target = batch()
+    over = {"label_smoothing": smoothing, "smooth_over": "others"} if smoothing else {}
+    wanted = torch.full((16, 5), smoothing / 4)
+    wanted[torch.arange(16), target] = 1 - smoothing
+    log_loss = -(wanted * logits.log_softmax(1)).sum(1)
+    expected = log_loss if loss == "cross_entropy" else (logits - wanted).square().sum(1)
+    head = Linear(FEATURES, 5, loss=loss, **over)
+    torch.testing.assert_close(head.loss(logits, target), expected.mean())
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 1.0, 3.0]])
+def test_hinge_is_torchs_times_the_number_of_classes(power, weights):
+    logits, target = batch()
+    kind = "hinge" if power == 1 else "squared_hinge"
+    head = Linear(FEATURES, 5, loss=kind, class_weights=weights)
+    weight = torch.ones(5) if weights is None else torch.tensor(weights)
+    each = functional.multi_margin_loss(logits, target, p=power, reduction="none")
+    expected = 5 * (each * weight[target]).sum() / weight[target].sum()
+    torch.testing.assert_close(head.loss(logits, target), expected)
+
+
+@pytest.mark.parametrize("kind", ["hinge", "squared_hinge"])
+def test_hinge_costs_all_other_classes_at_equal_scores_and_nothing_beyond_the_margin(kind):
+    head = Linear(FEATURES, 5, loss=kind)
+    assert head.chance_loss(5) == 4
+    assert head.loss(2.0 * torch.eye(5), torch.arange(5)).item() == 0
+    by_hand = {"hinge": 2.9, "squared_hinge": 2.9**2}[kind]  # of CS231n's cat, car and frog
+    scores = torch.tensor([[3.2, 5.1, -1.7, -9.0, -9.0]])
+    assert head.loss(scores, torch.tensor([0])).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_squared_error_is_that_of_one_hot_targets_and_least_at_the_probabilities():
+    logits, target = batch()
+    head = Linear(FEATURES, 5, loss="squared_error")
+    expected = 5 * functional.mse_loss(logits, functional.one_hot(target, 5).float())
+    torch.testing.assert_close(head.loss(logits, target), expected)
+    shared = torch.tensor([[0.5, 0.25, 0.25, 0.0, 0.0]], requires_grad=True)
+    head.loss(shared.expand(4, 5), torch.tensor([0, 0, 1, 2])).backward()
+    torch.testing.assert_close(shared.grad, torch.zeros(1, 5))
+
+
+@pytest.mark.parametrize("kind", ["hinge", "squared_hinge", "squared_error", "cross_entropy", "focal"])
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 1.0, 3.0]])
+def test_losses_take_one_hot_probabilities_and_weigh_single_samples_by_their_class(kind, weights):
+    logits, target = batch()
+    head = Linear(FEATURES, 5, loss=kind, class_weights=weights)
+    hot = functional.one_hot(target, 5).float()
+    weight = torch.ones(5) if weights is None else torch.tensor(weights)
+    torch.testing.assert_close(head.loss(logits, hot), head.loss(logits, target) * weight[target].mean())
+    plain = Linear(FEATURES, 5, loss=kind)
+    torch.testing.assert_close(plain.loss(logits, 0.3 * hot + 0.14), _expected(plain, logits, 0.3 * hot + 0.14))
+
+
+def _expected(head: Linear, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Losses that are linear in the target, averaged over classes; a squared error by its formula."""
+    if head.kind == "squared_error":
+        return (logits - target).square().sum(1).mean()
+    columns = [head.loss(logits[i : i + 1], torch.tensor([c])) for i in range(len(logits)) for c in range(5)]
+    return (torch.stack(columns).view(-1, 5) * target).sum(1).mean()
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "squared_error", "binary", "focal", "hinge"])
+def test_validation_and_test_are_without_smoothing_and_class_weights(kind):
+    logits, target = batch()
+    smoothing = 0.2 if kind in ("cross_entropy", "squared_error", "binary") else 0.0
+    head = Linear(FEATURES, 5, loss=kind, label_smoothing=smoothing, class_weights=[1.0, 2.0, 0.5, 1.0, 3.0])
+    plain = Linear(FEATURES, 5, loss=kind)
+    torch.testing.assert_close(head.eval_loss(logits, target), plain.loss(logits, target))
+    assert not torch.allclose(head.loss(logits, target), plain.loss(logits, target))
+    assert_named(head.eval_protocol, "without", "class weights")
+    assert plain.eval_protocol == f"{plain.loss_name}, as in training"
 
 
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5, 1.0, 3.0]])
