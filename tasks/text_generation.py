@@ -117,6 +117,7 @@ class TextGeneration(Task):
 
     def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
         """Update the metrics of texts; perplexity needs the probabilities, which predictions do not have."""
+        self.searched = self.search.name
         self.scores[stage].update(prediction["text"], self.references(batch))
         cut = torch.tensor([not finished for finished in prediction["finished"]])
         self.log_mean(stage, {"unfinished": cut.float().mean()}, len(cut))

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -61,7 +61,7 @@ def occlusion(task: LightningModule, video: Tensor, answer: Tensor, frames: list
     A hidden frame has the mean color.
 
     Args:
-        task: answers normalized clips with logits.
+        task: answers normalized clips with logits, or by a file.
         video: uint8 (B, 3, T, H, W).
         answer: int64 (B,), the classes whose log-probability is compared.
         frames: indices of the frames that are hidden, one at a time.
@@ -70,14 +70,29 @@ def occlusion(task: LightningModule, video: Tensor, answer: Tensor, frames: list
         (B, len(frames)), losses divided by the largest of each clip, 0..1; all 0 where hiding no frame lowers it.
     """
     training, device = task.training, task.backbone.mean.device
-    clips, answer = task.backbone.normalize(video.to(device)), answer.to(device)[:, None]
+    video, answer = video.to(device), answer.to(device)[:, None]
+    log_probabilities = _by_a_file if getattr(task, "answered", False) else _by_the_network
     task.eval()
     with torch.no_grad():
-        hidden = [clips, *(clips.index_fill(2, torch.tensor([i], device=device), 0) for i in frames)]
-        said = [task(clip).float().log_softmax(1).gather(1, answer) for clip in hidden]
+        said = [log_probabilities(task, video, i).gather(1, answer) for i in ([], *([i] for i in frames))]
     task.train(training)
     losses = (said[0] - torch.cat(said[1:], 1)).clamp_(min=0)
     return (losses / losses.amax(1, keepdim=True).clamp_(min=1e-6)).cpu().numpy()
+
+
+def _by_the_network(task: Any, video: Tensor, hidden: list[int]) -> Tensor:
+    """Log-probabilities (B, C) of clips uint8 (B, 3, T, H, W), some of whose frames have the mean color."""
+    clips = task.backbone.normalize(video)
+    hide = torch.tensor(hidden, dtype=torch.int64, device=clips.device)
+    return task(clips.index_fill(2, hide, 0)).float().log_softmax(1)
+
+
+def _by_a_file(task: Any, video: Tensor, hidden: list[int]) -> Tensor:
+    """The same by the exported file that answers in place of the network, which has its initial weights then."""
+    clips, color = video.clone(), (255 * task.backbone.mean).round().to(video.dtype)
+    clips[:, :, hidden] = color.view(-1, 1, 1, 1)
+    found = task.predict_step({"video": clips, "id": [str(i) for i in range(len(clips))]}, 0)
+    return found["scores"].to(video.device).float().clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def draw_clips(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:

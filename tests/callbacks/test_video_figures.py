@@ -121,6 +121,23 @@ def test_only_the_frame_that_the_answer_comes_from_is_missed_when_hidden():
     assert occlusion(task, clips, answer, [FRAMES - 1]).max() == 0
 
 
+class Answered(Watching):
+    """The same task whose network is another: a file answers in its place."""
+
+    answered = True
+
+    def forward(self, video: Tensor) -> Tensor:
+        return torch.zeros(len(video), 3)
+
+    def predict_step(self, batch: dict, index: int) -> dict:
+        return {"scores": super().forward(self.backbone.normalize(batch["video"])).softmax(1)}
+
+
+def test_a_file_that_answers_in_place_of_the_network_is_asked_about_hidden_frames():
+    clips = torch.stack([film["video"][1] for film in map(Films(6).__getitem__, range(6))])
+    assert occlusion(Answered(), clips, Films(6).label, list(range(FRAMES))).tolist() == [[0, 0, 0, 0, 1]] * 6
+
+
 def test_bars_stand_below_their_frames():
     clip = torch.full((3, 2, 96, 96), 7, dtype=torch.uint8)
     full, none = _panels(clip, [0, 1], np.array([1.0, 0.0]))
