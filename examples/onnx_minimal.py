@@ -118,13 +118,13 @@ def written(state: dict[str, np.ndarray], decoder: Run, settings: dict[str, Any]
 
 
 def ours() -> tuple[Any, Any]:
-    """The modules `search` and `vocabulary`, which lie in this program or beside this file."""
+    """The modules `beam_search` and `vocabulary`, which lie in this program or beside this file."""
     folder = Path(__file__).resolve().parents[1] / "commands" / "export"
     sys.path.append(str(folder))
     try:
-        return import_module("search"), import_module("vocabulary")
+        return import_module("beam_search"), import_module("vocabulary")
     except ModuleNotFoundError as error:
-        raise ValueError("text takes search.py and vocabulary.py of commands/export, beside this file") from error
+        raise ValueError("text takes beam_search.py and vocabulary.py of commands/export, beside this file") from error
 
 
 KINDS = {"image": image, "video": video, "text": text, "noise": noise}
