@@ -16,9 +16,10 @@ VARIANTS = {
     "late fusion": ("video", "--model.fusion concat --data.frames 4"),
     "transformer": ("captioning", "--model.decoder TransformerDecoder --model.search.max_length 8"),
     "jigsaw": ("jigsaw", "--data.image_size 64"),  # tiles are parts of the image
+    "moco": ("moco", "--data.batch_size 8"),  # the queue holds whole batches
     "wgan": ("wgan", "--trainer.callbacks null"),
 }
-OTHERS = "autoencoder byol colorization dino fast_style masked_patches moco moco_v3 rotation simsiam".split()
+OTHERS = "autoencoder byol colorization dino fast_style masked_patches moco_v3 rotation simsiam".split()
 VARIANTS |= {name: (name, "") for name in OTHERS}
 
 
