@@ -12,7 +12,7 @@ VARIANTS = {
     "retinanet": ("detection", "--model.head RetinaNet"),
     "ssd": ("detection", "--model.head SSD --data.image_size 64"),
     "windows": ("detection", "--model.head FastRCNN --data.image_size 64"),
-    "clips": ("video", "--model.backbone r3d_18 --data.frames 4"),
+    "clips": ("video", "--model.backbone r3d_18 --model.fusion mean --data.frames 4"),
     "late fusion": ("video", "--model.fusion concat --data.frames 4"),
     "transformer": ("captioning", "--model.decoder TransformerDecoder --model.search.max_length 8"),
     "jigsaw": ("jigsaw", "--data.image_size 64"),  # tiles are parts of the image
