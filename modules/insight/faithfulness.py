@@ -12,6 +12,8 @@ from modules.insight.perturbation import CELLS, random_masks
 from modules.insight.subject import Subject
 
 STEPS, DEPTHS = 16, 5
+SMOOTH = 1 / 32
+"""Standard deviation of the smoothing before the pointing game, as a share of the map's side."""
 
 
 def stretched(maps: Tensor, space: tuple[int, ...]) -> Tensor:
@@ -73,12 +75,24 @@ def area(curve: Tensor) -> Tensor:
 def pointing(maps: Tensor, masks: Tensor) -> Tensor:
     """Pointing game: whether the highest place of each map lies in its object, bool (B,) (Zhang et al. 2018).
 
+    Maps are smoothed by a Gaussian of `SMOOTH` of each side, as gradients at single pixels are mostly noise.
+
     Args:
         maps: (B, ...), enlarged to the masks.
         masks: bool (B, *space), of the object.
     """
-    places = stretched(maps, tuple(masks.shape[1:])).flatten(1).argmax(1)
+    places = smoothed(stretched(maps, tuple(masks.shape[1:]))).flatten(1).argmax(1)
     return masks.flatten(1).gather(1, places.to(masks.device)[:, None])[:, 0]
+
+
+def smoothed(maps: Tensor) -> Tensor:
+    """Gaussian of a standard deviation of `SMOOTH` of each side over maps (B, *space); the border counts once."""
+    for axis, side in enumerate(maps.shape[1:], 1):
+        places = torch.arange(side, device=maps.device)
+        weights = (-0.5 * ((places[:, None] - places) / (SMOOTH * side)) ** 2).exp()
+        weights = (weights / weights.sum(1, keepdim=True)).to(maps)
+        maps = (maps.movedim(axis, -1) @ weights.T).movedim(-1, axis)
+    return maps
 
 
 def energy(maps: Tensor, masks: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from modules.insight.faithfulness import (
     curves,
     energy,
     pointing,
+    smoothed,
     random_maps,
     randomization,
     rank_correlation,
@@ -50,6 +51,16 @@ def test_pointing_game_and_energy_ask_for_the_object():
     assert torch.allclose(energy(corner(), masks), torch.ones(2))
     assert torch.allclose(energy(torch.ones(2, 8, 8), masks), torch.full((2,), 0.25))
     assert energy(torch.zeros(2, 8, 8), masks).tolist() == [0, 0]
+
+
+def test_pointing_goes_by_a_neighborhood_and_not_by_a_single_pixel():
+    maps = torch.zeros(1, 64, 64)
+    maps[0, 8:16, 8:16] = 0.2  # the object
+    maps[0, 50, 50] = 1  # noise
+    assert pointing(maps, maps == 0.2).tolist() == [True]
+    torch.testing.assert_close(smoothed(torch.full((2, 6, 64), 3.0)), torch.full((2, 6, 64), 3.0))
+    expected = torch.exp(-0.5 * (torch.arange(64) - 32.0) ** 2 / 2**2)  # 64 / 32 = 2 pixels
+    torch.testing.assert_close(smoothed(torch.eye(64)[None, 32])[0], expected / expected.sum())
 
 
 def test_maps_are_stretched_over_space_and_repeated_over_time():
