@@ -10,10 +10,10 @@ from modules.insight.faithfulness import (
     curves,
     energy,
     pointing,
-    smoothed,
     random_maps,
     randomization,
     rank_correlation,
+    smoothed,
     stretched,
 )
 from modules.insight.subject import Subject
