@@ -9,7 +9,6 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
-from torchvision.transforms import v2
 
 from modules.backbones.classics.auxiliary import auxiliaries
 from modules.backbones.fold_batchnorm import folded
@@ -23,6 +22,8 @@ from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
 from modules.training.adversarial_training import AdversarialTraining, Method
+from modules.training.mixing import Mixer, Mixing
+from modules.training.mixing.mixer import UNMIXED, Mix, gradient_saliency
 from tasks.base import Stage
 from tasks.vision import VisionTask
 
@@ -38,6 +39,7 @@ class Classification(VisionTask):
             classes); its weights come with `weights: pretrained` or the library's file.
         mixup: MixUp's alpha on training batches (Zhang et al. 2018); 0 is off.
         cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.
+        mixing: manifold mixup, PatchUp and PuzzleMix on training batches.
         aux_loss_weight: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without
             them. `inception_v1` was published with two, at 0.3 (Szegedy et al. 2015).
         adversarial: adversarial training: each batch is changed within `adversarial_eps` so that its loss rises, by
@@ -63,12 +65,15 @@ class Classification(VisionTask):
         head: Literal["pretrained"] | HeadFactory[ClassificationHead] = Linear,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        mixing: Mixing = Mixing(),
         aux_loss_weight: float = 0.0,
         adversarial: Method = "none",
         adversarial_eps: float | str = "8/255",
         adversarial_steps: int = 7,
         **kwargs,
     ):
+        if mixing.hidden and kwargs.get("compile"):
+            raise ConfigError("model.mixing changes layers in the network, which model.compile fixes: leave out one")
         super().__init__(**kwargs)
         classes = class_names(classes, "model.classes")
         for name, value in {"mixup": mixup, "cutmix": cutmix, "aux_loss_weight": aux_loss_weight}.items():
@@ -91,10 +96,7 @@ class Classification(VisionTask):
             )
         self.aux_loss_weight = aux_loss_weight
         self.auxiliaries = auxiliaries(self.backbone, count) if aux_loss_weight else nn.ModuleList()
-        mixing = [
-            make(alpha=alpha, num_classes=count) for make, alpha in ((v2.MixUp, mixup), (v2.CutMix, cutmix)) if alpha
-        ]
-        self.mix = v2.RandomChoice(mixing) if mixing else None
+        self.mixer = Mixer(mixup, cutmix, mixing, self.backbone)
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro"),
@@ -124,17 +126,15 @@ class Classification(VisionTask):
     def classifier(self) -> nn.Module | None:
         return self.head.fc if self.published else None
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        batch = super().on_after_batch_transfer(batch, dataloader_idx)
-        if self.mix and self.trainer.training:
-            batch["image"], batch["label"] = self.mix(batch["image"], batch["label"])
-        return batch
-
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        image, label = batch["image"], batch["label"]
+        mix, classes = self._mix(batch, index), len(self.classes or ())
+        batch["image"] = image = mix.on_input(batch["image"])
+        batch["label"] = label = mix.labels(batch["label"], classes)
         if self.robust.method != "none":
             image = self._attacked(batch, index)
-        logits = self(image)
+        with mix.inside(self.backbone.net):
+            logits = self(image)
+        label = mix.labels(label, classes)
         values: dict[str, Tensor | float] = {"loss": self.head.loss(logits, label)}
         if label.ndim == 1:  # mixed ones are no class
             values["accuracy"] = (logits.argmax(1) == label).float().mean()
@@ -149,6 +149,21 @@ class Classification(VisionTask):
 
     def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:
         return class_score(self(batch["image"]), targets)
+
+    def check_sides(self, sides: dict[str, int]) -> None:
+        super().check_sides(sides)
+        side = next(iter(sides.values()), None)
+        if side is not None:
+            self.mixer.check(self.backbone, side, side)
+
+    def _mix(self, batch: Batch, index: int) -> Mix:
+        """The mixing of a batch in training, a function of seed, epoch and batch."""
+        label, training = batch["label"], self._trainer is not None and self.trainer.training
+
+        def saliency(image: Tensor) -> Tensor:
+            return gradient_saliency(lambda changed: self.head.loss(self(changed), label), image)
+
+        return self.mixer.draw((self.data.seed, self.current_epoch, index), saliency) if training else UNMIXED
 
     def _attacked(self, batch: Batch, index: int) -> Tensor:
         """The batch's images, changed within the ball around each so that the loss of training rises."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from callbacks.range_test import LearningRateRangeTest
 from commands.tune.findings import Finding
 from datamodules import DataModule
 from modules.contracts import Batch
+from modules.training.mixing import Mixing
 from tasks import Task
 
 BATCHES = 8
@@ -178,5 +180,7 @@ def _switch_off(settings: Any) -> None:
     for name, value in vars(settings).items():
         if name in OFF and isinstance(value, int | float) and math.isfinite(value):
             settings[name] = type(value)(0)
+        elif name == "mixing" and value:
+            settings[name] = Namespace(**asdict(Mixing()))
         elif isinstance(value, Namespace):
             _switch_off(value)

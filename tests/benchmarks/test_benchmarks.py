@@ -27,6 +27,7 @@ from benchmarks import (
     folding,
     label_errors,
     memory,
+    mixing,
     near_sentences,
     overhead,
     pretraining,
@@ -413,6 +414,14 @@ def test_folding_compares_both_forms_of_each_backbone(tmp_path):
     rows = written(tmp_path / "folding.json")["rows"]
     assert [row["what"] for row in rows] == ["test_resnet", "repvgg_a0"]
     assert all(min(*row["ours"], *row["peer"]) > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_mixing_has_a_row_for_each_kind(tmp_path):
+    options = "--backbone test_resnet --image_size 32 --batch_size 4 --steps 1 --repeats 1"
+    mixing.main([*options.split(), "--json", str(tmp_path / "mixing.json")])
+    rows = written(tmp_path / "mixing.json")["rows"]
+    assert len(rows) == 7 and all(min(*row["ours"], *row["peer"]) > 0 for row in rows)
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ SMALL = "--data.train 96 --data.val 16 --data.test 16 --data.batch_size 12 --dat
 SMALL += "--trainer.max_epochs 3 --trainer.log_every_n_steps 1 --checkpoint.every_n_steps 3 --figures.samples 2".split()
 FEWER = ["--data.train", "48"]
 RANDOM = {
-    "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.drop_path 0.1 --model.ema_decay 0.9 "
-    "--model.adversarial pgd --model.adversarial_steps 1".split()
+    "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.mixing.manifold_mixup 1 "
+    "--model.mixing.patchup_soft 0.5 --model.mixing.patchup_block 1 --model.mixing.puzzlemix 1 --model.drop_path 0.1 "
+    "--model.ema_decay 0.9 --model.adversarial pgd --model.adversarial_steps 1".split()
     + EXPLANATIONS,
     "classification, auxiliary": "--model.backbone inception_v1 --model.aux_loss_weight 0.3".split(),  # with dropout
     "simclr": [],
