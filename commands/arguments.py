@@ -47,7 +47,7 @@ for _name in ("ckpt_path", "run_dir", "onnx"):
     _KNOWN.add_argument(f"--{_name}", nargs="?", type=_or_null)
 for _name in ("model", "data"):
     _KNOWN.add_argument(f"--{_name}", f"--{_name}.class_path", dest=_name, nargs="?")
-for _section, _name in (("model", "weights"), ("model", "head"), ("data", "root")):
+for _section, _name in (("model", "weights"), ("model", "head"), ("model", "backbone"), ("data", "root")):
     _names = (f"--{_section}.{_name}", f"--{_section}.init_args.{_name}")
     _KNOWN.add_argument(*_names, dest=_name, nargs="?", type=_or_null)
 
@@ -55,8 +55,8 @@ for _section, _name in (("model", "weights"), ("model", "head"), ("data", "root"
 def parse_known(argv: list[str]) -> argparse.Namespace:
     """Options that must be known before the full parse, the last value of each as typed; null for those not typed.
 
-    Attributes: `ckpt_path`, `run_dir`, `onnx`, `weights` and `head` (of the model), `root` (of the data), `model` and
-    `data` (a class, a YAML file or YAML), and `config`, a list.
+    Attributes: `ckpt_path`, `run_dir`, `onnx`, `weights`, `head` and `backbone` (of the model), `root` (of the data),
+    `model` and `data` (a class, a YAML file or YAML), and `config`, a list.
     """
     return _KNOWN.parse_known_args(argv)[0]
 

@@ -39,15 +39,22 @@ def first_saved(run: Path, *names: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+PIXELS = ("pixels", "RawPixels")
+"""Names of the backbone without weights."""
+
+
 def check_weights(argv: list[str], name: str) -> None:
     """Refuse commands that need a checkpoint but have none; published classifiers bring their own weights.
+
+    Pixels, which `evaluate` judges as features, have no weights.
 
     Raises:
         ConfigError: names the option.
     """
     command = argv[0] if argv else ""
-    published = parse_known(argv).head == "pretrained" and command != "evaluate"  # nothing to be trained
-    if command not in TRAINER_COMMANDS[1:] or published or {"-h", "--help", "--print_config"} & set(argv):
+    typed = parse_known(argv)
+    untrained = typed.backbone in PIXELS if command == "evaluate" else typed.head == "pretrained"
+    if command not in TRAINER_COMMANDS[1:] or untrained or {"-h", "--help", "--print_config"} & set(argv):
         return
     raise ConfigError(
         f"{command} needs weights: add --ckpt_path with a .ckpt file, a run directory, "

@@ -39,7 +39,8 @@ COMMON = (
 )
 SECTIONS = ("trainer", "model", "data", "checkpoint", "figures", "predictions", "wandb")
 OWN = {
-    "evaluate": ("num_neighbors", "temperature", "label_fractions", "sgd_epochs", "sgd_lr", "num_images", "projection"),
+    "evaluate": "num_neighbors distance vote ties temperature label_fractions sgd_epochs sgd_lr num_images "
+    "projection".split(),
     "explain": "method target count layer patch stride masks depths onnx".split(),
     "compare": ("weights", "vary", "seeds", "folds"),
     "tune": ("space", "steps", "print_space", "wandb", "trials", "budget", "sampler", "seeds"),

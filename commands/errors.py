@@ -26,7 +26,7 @@ from commands.setting_types import (
     parts,
 )
 from datamodules.setting_roles import arguments_of
-from modules.backbones import C3D, class_of
+from modules.backbones import ALONE, class_of
 from modules.contracts import Backbone, suggest
 
 
@@ -156,7 +156,7 @@ def _without_class(setting: Setting, name: str, found: list[Part], value: Any) -
     if not found:
         return None
     if found[0].base is Backbone and isinstance(value, str) and (cls := class_of(value)):
-        own = "" if cls is C3D else f" --{name}.name {value.rpartition('/')[2]}"
+        own = "" if value in ALONE else f" --{name}.name {value.rpartition('/')[2]}"
         remedy = f"set --{name} {cls.__name__}{own} too"
         return f"{setting.name} is a setting of a class, but {name} is {value!r}, a name: {remedy}"
     names = [cls.__name__ for cls in offered(found[0].base) if setting.name[len(name) + 1 :] in arguments_of(cls)]

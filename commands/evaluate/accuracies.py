@@ -10,9 +10,9 @@ from torch import Tensor
 from callbacks.collectors.chosen import evenly
 from callbacks.figures.confusion import confusion
 from callbacks.figures.log import log_figure
-from callbacks.knn import knn_predict
 from commands.evaluate.extraction import ExtractedFeatures, Result
 from commands.evaluate.probes import STEPS, STRENGTHS, Probe, choose_c, clusters, fit_linear, fit_sgd, scale
+from commands.evaluate.voting import Voting
 from datamodules.division import divide
 
 Classifier = Callable[[Tensor], Tensor]
@@ -22,22 +22,20 @@ SUBSETS = 3  # subsets of the labels: accuracy depends on the images drawn
 MAX_CLUSTERED = 10_000  # samples for k-means
 
 
-def vote(
-    extracted: ExtractedFeatures, ks: Sequence[int], temperature: float
-) -> tuple[list[Result], dict[str, Classifier]]:
+def vote(extracted: ExtractedFeatures, ks: Sequence[int], voting: Voting) -> tuple[list[Result], dict[str, Classifier]]:
     """kNN accuracy for every k up to the size of the bank; the classifier of the middle k, by name."""
-    bank, evaluated, classes = extracted.bank, extracted.evaluated, len(extracted.classes)
+    bank, labels, classes = extracted.bank, torch.as_tensor(extracted.bank.labels), len(extracted.classes)
     kept, large = [k for k in ks if k <= len(bank.ids)], [k for k in ks if k > len(bank.ids)]
     if large:
         rank_zero_info(f"kNN is off for k {', '.join(map(str, large))}: the bank has {len(bank.ids)} {extracted.noun}")
 
     def classifier(k: int) -> Classifier:
-        return lambda features: knn_predict(bank.features, bank.labels, features, k, temperature, classes)
+        return voting.classifier(bank.features, labels, k, classes)
 
     results = []
     for k in kept:
-        right = extracted.right(classifier(k)(evaluated.features))
-        results.append(extracted.share(f"knn_{k}", right, f"kNN, k {k}, T {temperature:g}, {extracted.counts}"))
+        right = extracted.right(classifier(k)(extracted.evaluated.features))
+        results.append(extracted.share(f"knn_{k}", right, f"kNN, k {k}, {voting.words}, {extracted.counts}"))
     middle = kept[len(kept) // 2 : len(kept) // 2 + 1]
     return results, {f"knn_{k}": classifier(k) for k in middle}
 

@@ -63,6 +63,12 @@ class ExtractedFeatures:
         return [] if self.off else self.trainer.datamodule.classes
 
     @property
+    def splits(self) -> dict[Split, Embedded]:
+        """Features of all splits, by name."""
+        held: dict[Split, Embedded] = {} if self.held is None else {"val": self.held}
+        return {"train": self.bank, **held, self.split: self.evaluated}
+
+    @property
     def noun(self) -> str:
         """Name of the samples, such as images or videos."""
         return self.trainer.datamodule.noun

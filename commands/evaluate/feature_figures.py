@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch.nn.functional import normalize
 
 from callbacks.collectors.chosen import arrays, evenly
 from callbacks.collectors.embedding import evaluating
@@ -17,9 +16,17 @@ from commands.evaluate.features import image
 from commands.evaluate.maps import activation
 from commands.evaluate.projection import Method, lay_out
 from modules.insight.attention import attention
+from modules.metrics.neighbors import Distance, nearest
 
 QUERIES, NEIGHBORS = 8, 6
 LOOKS = 12
+
+
+def draw(extracted: ExtractedFeatures, method: Method, distance: Distance) -> None:
+    """Draw the projection, the nearest neighbors by that distance, and the maps."""
+    draw_projection(extracted, method)
+    draw_neighbors(extracted, distance)
+    draw_maps(extracted)
 
 
 def draw_projection(extracted: ExtractedFeatures, method: Method) -> None:
@@ -31,21 +38,22 @@ def draw_projection(extracted: ExtractedFeatures, method: Method) -> None:
     log_figure(extracted.trainer, "projection", drawn)
 
 
-def draw_neighbors(extracted: ExtractedFeatures) -> None:
-    """Draw a few images, each followed by its nearest neighbors of the train split."""
-    bank, evaluated = normalize(extracted.bank.features, dim=1), normalize(extracted.evaluated.features, dim=1)
+def draw_neighbors(extracted: ExtractedFeatures, distance: Distance) -> None:
+    """Draw a few images, each followed by its nearest neighbors of the train split, by the distance of the vote."""
+    bank, evaluated = extracted.bank.features, extracted.evaluated.features
     images, captions, colors = [], [], []
     count = min(NEIGHBORS, len(bank))
     for place in _various(extracted, QUERIES):
         query = int(extracted.rows[place])
-        similarity, found = (bank @ evaluated[query]).topk(count)
+        (far,), (found,) = nearest(bank, evaluated[query : query + 1], count, distance)
         images += [arrays(extracted.stills[place : place + 1])[0]]
         captions += [f"{shorten(extracted.name(query), 18)}\n{extracted.split}".strip()]
         colors += [PLAIN]
-        for row, cosine in zip(found.tolist(), similarity.tolist(), strict=True):
+        for row, value in zip(found.tolist(), far.tolist(), strict=True):
             images.append(image(extracted.trainer.datamodule, "train", extracted.bank, row))
             name = "" if extracted.off else extracted.classes[int(extracted.bank.labels[row])]
-            captions.append(f"{shorten(name, 18)}\ncosine {cosine:.2f}".strip())
+            words = f"cosine {1 - value:.2f}" if distance == "cosine" else f"{distance.upper()} {value:.3g}"
+            captions.append(f"{shorten(name, 18)}\n{words}".strip())
             same = PLAIN if extracted.off else RIGHT if name == extracted.name(query) else WRONG
             colors.append(same)
     title = f"First of each row: {extracted.split}; then its {count} nearest of {len(bank):,} train {extracted.noun}"

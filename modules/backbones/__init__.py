@@ -4,6 +4,7 @@ from timm import is_model, list_models
 
 from modules.backbones import classics
 from modules.backbones.c3d import C3D
+from modules.backbones.pixels import RawPixels
 from modules.backbones.timm import Timm
 from modules.backbones.torchvision import IMAGES, Torchvision
 from modules.backbones.torchvision_video import FAMILIES, TorchvisionVideo
@@ -11,8 +12,10 @@ from modules.backbones.unet import UNetEncoder
 from modules.contracts import Backbone, ConfigError, suggest
 
 __all__ = [
+    "ALONE",
     "C3D",
     "FAMILIES",
+    "RawPixels",
     "Timm",
     "Torchvision",
     "TorchvisionVideo",
@@ -23,14 +26,17 @@ __all__ = [
     "names",
 ]
 
+ALONE: dict[str, type[C3D | RawPixels]] = {"c3d": C3D, "pixels": RawPixels}
+"""Backbones of ours by name, each with a class of its own."""
+
 
 def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, output_stride: int = 32) -> Backbone:
     """Build a backbone by name: timm's, else torchvision's.
 
     Args:
-        name: such as `resnet18` for images; `r3d_18` or `c3d` for clips. Where both have a name,
+        name: such as `resnet18` for images; `r3d_18` or `c3d` for clips; `pixels` for none. Where both have a name,
             `torchvision/resnet18` is torchvision's, with its names of tensors.
-        small_images: see `Timm`, as the options after it, which networks for clips do not have.
+        small_images: see `Timm`, as the options after it, which networks for clips and pixels do not have.
         drop_path: see `Timm`.
         output_stride: see `Timm`.
 
@@ -38,10 +44,10 @@ def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, outpu
         ConfigError: an unknown name, or an option that this backbone does not have.
     """
     cls, plain = class_of(name), name.rpartition("/")[2]
-    if cls in (C3D, TorchvisionVideo):
+    if cls is TorchvisionVideo or name in ALONE:
         if small_images or drop_path or output_stride != 32:
             raise ConfigError(f"{name} has no small_images, drop_path and output_stride: leave them out")
-        return C3D() if cls is C3D else TorchvisionVideo(plain)
+        return ALONE[name]() if name in ALONE else TorchvisionVideo(plain)
     if cls is None:
         hint = suggest(name, names()) or ": model.backbone takes a name of timm or torchvision"
         raise ConfigError(f"there is no backbone {name!r}{hint}")
@@ -51,8 +57,8 @@ def by_name(name: str, small_images: bool = False, drop_path: float = 0.0, outpu
 def class_of(name: str) -> type[Backbone] | None:
     """The class that builds a backbone by this name; null if there is no such backbone."""
     library, _, plain = name.rpartition("/")
-    if name == "c3d":
-        return C3D
+    if name in ALONE:
+        return ALONE[name]
     if library in ("", "torchvision") and plain in FAMILIES:
         return TorchvisionVideo
     if library == "" and is_model(name):
@@ -63,4 +69,4 @@ def class_of(name: str) -> type[Backbone] | None:
 def names() -> list[str]:
     """Every name that `by_name` takes; torchvision's with its library in front where timm has the same."""
     own = [f"torchvision/{name}" if is_model(name) else name for name in IMAGES]
-    return [*list_models(), *own, *FAMILIES, "c3d"]
+    return [*list_models(), *own, *FAMILIES, *ALONE]

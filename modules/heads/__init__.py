@@ -9,7 +9,7 @@ from modules.heads.base import (
     PrototypeHead,
     through,
 )
-from modules.heads.classification import FullyConnected, Linear, published
+from modules.heads.classification import FullyConnected, Lifted, Linear, published
 from modules.heads.dense import FCN, LRASPP, DeepLabV3, DeepLabV3Plus, Pixels, PSPNet, SemanticFPN, UNet
 from modules.heads.detection import (
     FCOS,
@@ -44,6 +44,7 @@ __all__ = [
     "Head",
     "HeadFactory",
     "InstanceHead",
+    "Lifted",
     "Linear",
     "MaskRCNN",
     "PSPNet",
