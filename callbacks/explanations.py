@@ -65,7 +65,9 @@ class Explanations(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.step != trainer.global_step:  # early stopping and limits decide late which epoch was the last
-            self._draw(trainer, pl_module, _after(trainer.current_epoch, trainer.global_step))
+            epochs: Any = trainer.fit_loop.epoch_progress.current
+            cut = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch  # by max_steps, and yet counted
+            self._draw(trainer, pl_module, _after(epochs.processed - cut, trainer.global_step))
 
     def _draw(self, trainer: Any, task: Any, when: str) -> None:
         data, self.step = trainer.datamodule, trainer.global_step

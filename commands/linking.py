@@ -88,7 +88,9 @@ def _classes(known: list[str] | None, found: list[str], checkpoint: Path | None)
             if missing or extra
             else "their order differs"
         )
-        raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what})")
+        remedy = "give data with its classes; predict, explain and features also take --data UnlabeledImages"
+        remedy = remedy if checkpoint else "leave model.classes out, which come from the data"
+        raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what}): {remedy}")
     return found
 
 

@@ -10,6 +10,7 @@ from commands.evaluate import idle_trainer
 from commands.home import expand_home
 from commands.parser import Parser, Refused, user_error
 from commands.predictor import Predictor
+from commands.setting_checks import check_float32
 from modules.backbones import by_name
 from modules.contracts import Backbone, ConfigError
 from modules.training.transfer import load_backbone
@@ -43,6 +44,7 @@ def read_network(command: str, ckpt_path: str | None, typed: list[str]) -> Netwo
         ConfigError: no network, one without backbone, or a setting that does not exist.
         DataError: no checkpoint, or no weights.
     """
+    check_float32(command, typed)
     if ckpt_path:
         predictor = Predictor.load(ckpt_path, *typed)
         task = predictor.task

@@ -9,10 +9,10 @@ from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
 from commands.arguments import flatten
-from commands.given_settings import typed_names
+from commands.setting_checks import check_float32
 from commands.trained import Trained
 from commands.yaml_text import read_settings
-from modules.contracts import ConfigError, DataError, writing
+from modules.contracts import DataError, writing
 from modules.training.precision import AUTO, choose, detect, unified
 
 
@@ -65,10 +65,7 @@ def choose_precision(trainer: Namespace, before: dict[str, Any], file: str = "",
         ConfigError: another one is typed for a command that has its own.
     """
     if typed[:1] == ["explain"]:
-        if "trainer.precision" in typed_names(typed) and unified(trainer.precision) not in (AUTO, "32-true", None):
-            raise ConfigError(
-                f"--trainer.precision is {trainer.precision}, but explain computes gradients in float32: leave it out"
-            )
+        check_float32("explain", typed)
         trainer.precision = "32-true"
         return "for the maps" + f"; {file}" * bool(file)
     if file:

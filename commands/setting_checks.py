@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
 from typing import Any, get_args
@@ -10,10 +11,13 @@ from typing import Any, get_args
 from jsonargparse import Namespace
 from lightning.pytorch.callbacks import Timer
 
+from commands.arguments import without
+from commands.given_settings import given_settings
 from commands.setting_types import lacks, no_group, parts
 from datamodules.setting_roles import roles_of
 from modules.contracts import ConfigError, check_range
 from modules.contracts.kinds import parameter
+from modules.training.precision import AUTO, unified
 from tasks import Task
 
 LEAST = {
@@ -26,6 +30,8 @@ LEAST = {
     "num_sanity_val_steps": -1,
 }
 """Least value of settings of the trainer."""
+FLOAT32 = (None, "null", AUTO, "32-true")
+"""Precisions that leave the choice to a command that computes in float32 alone."""
 OPTIMIZER = re.compile(r"--model\.(?P<optim>\w*optim)\.optimizer\.(init_args\.)?(?P<name>lr|weight_decay|betas)(=|$)")
 """Options of an optimizer that `Optim` has settings of its own for."""
 
@@ -66,6 +72,23 @@ def check_finite(name: str, value: Any) -> None:
         parts = dict(enumerate(value))
     for key, part in parts.items():
         check_finite(f"{name}.{key}", part)
+
+
+def check_float32(command: str, typed: Sequence[str]) -> None:
+    """Check that no other precision is typed for a command that computes in float32 alone.
+
+    Args:
+        command: its name.
+        typed: words of the command line; those in YAML files of --config are of the run, and left out.
+
+    Raises:
+        ConfigError: one is typed.
+    """
+    for setting in given_settings(without(list(typed), "--config", "-c")):
+        if setting.name == "trainer.precision" and unified(setting.value) not in FLOAT32:
+            raise ConfigError(
+                f"--trainer.precision is {setting.value}, but {command} computes in float32: leave it out"
+            )
 
 
 def check_trainer(config: dict[str, Any], task: Task) -> None:

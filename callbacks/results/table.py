@@ -11,10 +11,14 @@ from callbacks.results.number_format import bounds, number
 from callbacks.writers.per_class import MAIN_METRICS, lowest_first
 
 ORDER = ("train", "val", "test")
+SAME = "the same"
+"""Protocol of a metric that has that of the line above."""
 
 
 def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     """Table with a line for each metric of each set of weights; protocol parts shared by a column stand below it.
+
+    A protocol that is that of the line above is not said again.
 
     Args:
         rows: `metric` ("val/acc"), `value`, `protocol` (parts separated by "; ", those all metrics of a split share
@@ -38,12 +42,14 @@ def results_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     for split in splits:
         table.add_column(split, style="green", justify="right", no_wrap=True)
     table.add_column("protocol", overflow="fold")
-    said, known = "", set()
+    said, known, above = "", set(), ""
     for (weights, metric), found in lines.items():
         if weights != said and known:
             table.add_section()
         values = (_value(found[split]) if split in found else "" for split in splits)
         protocol = "" if metric in known else _protocol(found, shared)
+        if metric not in known:
+            protocol, above = SAME if protocol == above and len(protocol) > len(SAME) else protocol, protocol
         table.add_row(*([weights if weights != said else ""] if several else []), metric, *values, protocol)
         said, known = weights, known | {metric}
     return table

@@ -56,14 +56,14 @@ class Faithfulness:
     known: dict[str, list[int]] = field(default_factory=dict)
 
     def results(self, split: str, ids: Sequence[str]) -> list[Result]:
-        """A row for each method and measure, with its 95 % interval over the samples."""
+        """A row for each measure and method, with its 95 % interval over the samples."""
         found = []
-        for method, measures in self.values.items():
-            for measure, values in measures.items():
-                columns = values.double().numpy()
+        for measure, protocol in PROTOCOLS.items():
+            for method in (name for name, measures in self.values.items() if measure in measures):
+                columns = self.values[method][measure].double().numpy()
                 judged = np.array(ids)[self.known.get(measure, slice(None))]
                 estimate = intervals(Items(judged, means({measure: columns})))[measure]
-                one = Result(f"{split}/{method}_{measure}", float(columns.mean()), PROTOCOLS[measure])
+                one = Result(f"{split}/{method}_{measure}", float(columns.mean()), protocol)
                 found.append(one if estimate is None else one._replace(interval=estimate.ends, items=estimate.items))
         return found
 

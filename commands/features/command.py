@@ -1,6 +1,8 @@
 """`python cli.py features --ckpt_path RUN`: what the layers and channels of a network have learned."""
 
 import json
+import shutil
+import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,7 +135,7 @@ class Work:
 
     def __init__(self, subject: Subject, own: Namespace, settings: Ascent, generator: Any, folder: Path):
         self.subject, self.own, self.settings, self.generator = subject, own, settings, generator
-        self.folder, self.report, self.drawn = folder, {"layer": own.layer}, []
+        self.folder, self.report, self.drawn = folder, {"layer": own.layer, "split": subject.split}, []
         self.layer = subject.said(own.layer)
         self.images = arrays(subject.images)
         self.how = "a generator's noise" if generator else f"{own.basis}, {own.steps} steps"
@@ -148,7 +150,7 @@ class Work:
         units = one_hot(torch.tensor(channels), width).float()
         names = [f"channel {channel}" for channel in channels]
         climbed = ascents.by_direction(subject, run, units, names, self.settings, self.generator)
-        title = f"{self.layer}: gradient ascent ({self.how}), then the patches that activate a channel most"
+        title = f"{self.layer}: gradient ascent ({self.how}), then {subject.split} patches that activate it most"
         self.draw("channels", drawing.channels(climbed, top, self.images, title))
         self.say(f"{self.layer}: {width} channels, {dead} dead on these images; shown: {', '.join(map(str, channels))}")
         self.report["channels"] = {channel: [patch._asdict() for patch in one] for channel, one in top.items()}
@@ -174,11 +176,13 @@ class Work:
         """Images of each level alone."""
         places = evenly(len(self.images), INVERTED)
         found = ascents.invert(self.subject, self.subject.images[places], self.settings)
-        title = f"What an image looks like from one level alone ({self.own.basis}, {self.own.steps} steps)"
+        how = f"{self.own.basis}, {self.own.steps} steps"
+        title = f"What a {self.subject.split} image looks like from one level alone ({how})"
         self.draw("inversion", drawing.inversion([self.images[i] for i in places], found, title))
         errors = [one.error for one in found]
-        rises = "rising" if errors == sorted(errors) else "not rising at every level"
-        self.say(f"inversion: error by level {', '.join(f'{error:.3f}' for error in errors)}, {rises}")
+        rises = ", rising" if errors == sorted(errors) else ", not rising at every level"
+        rises = rises if len(errors) > 1 else ""
+        self.say(f"inversion: error by level {', '.join(f'{error:.3f}' for error in errors)}{rises}")
         self.report["inversion"] = [{"error": one.error, "missed": one.missed} for one in found]
 
     def depth(self) -> None:
@@ -199,8 +203,12 @@ class Work:
         self.drawn.append(write_figure(figure, self.folder / "figures" / f"{name}.png").name)
 
     def say(self, line: str) -> None:
-        """Print a line."""
-        print(line, flush=True)
+        """Print a line, wrapped at the width of the terminal."""
+        width = shutil.get_terminal_size().columns
+        print(
+            textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False),
+            flush=True,
+        )
 
     def finish(self) -> None:
         """Write features.json, and name all files and the next command."""
@@ -208,4 +216,4 @@ class Work:
         with writing(path):
             path.write_text(json.dumps(self.report, indent=1), encoding="utf-8")
         self.say(f"written: {path}, figures/ ({', '.join(self.drawn)})")
-        self.say(f"next, why it answers so: {program()} explain --ckpt_path {self.own.ckpt_path}")
+        print(f"next, why it answers so: {program()} explain --ckpt_path {self.own.ckpt_path}", flush=True)

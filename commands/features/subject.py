@@ -10,6 +10,7 @@ from callbacks.collectors.chosen import evenly, shots
 from commands.evaluate import idle_trainer
 from commands.evaluate.features import samples, set_up_samples, stills
 from commands.predictor import kind_of, parts_of
+from commands.setting_checks import check_float32
 from datamodules.base import Split
 from modules.contracts import ConfigError, DataError, with_channels
 from modules.insight.layers import find_layer, level_number, recorded, refuse_compiled
@@ -32,7 +33,7 @@ class Subject:
     layers.
 
     Raises:
-        ConfigError: the task looks at no images.
+        ConfigError: the task looks at no images, they are smaller than a cell of its network, or a precision is typed.
         DataError: no checkpoint or no data.
     """
 
@@ -42,6 +43,7 @@ class Subject:
         if kind_of(type(self.task)) == "text":
             name = type(self.task).__name__
             raise ConfigError(f"features looks at networks for images, but {name} has no backbone: give another run")
+        check_float32("features", typed)
         refuse_compiled(self.task, "features")
         trainer = idle_trainer(parts.settings.trainer.accelerator, "32-true", self.checkpoint)
         set_up_samples(self.data, self.task)
@@ -49,6 +51,8 @@ class Subject:
         self.task.requires_grad_(False)
         self.split: Split = self.data.predicted
         self.images, self.labels = self.samples(self.split, count)
+        if isinstance(self.task, VisionTask):
+            self.task.check_sides({"data.image_size": min(self.images.shape[-2:])})
 
     @property
     def network(self) -> nn.Module:

@@ -8,6 +8,7 @@ from commands.arguments import run_name
 from commands.evaluate import idle_trainer
 from commands.evaluate.trainer import load_weights
 from commands.predictor import parts_of
+from commands.setting_checks import check_float32
 from commands.trained import read_trained, typed_texts
 from modules.contracts import Batch
 from modules.insight.layers import refuse_compiled
@@ -25,6 +26,7 @@ class Parts:
     """
 
     def __init__(self, ckpt_path: str | None, typed: list[str]):
+        check_float32("inspect", typed)
         words, self.checkpoint, self.start = ["--data.workers", "0", *typed], None, "initialization"
         self.name = run_name(["fit", *typed])
         if ckpt_path:

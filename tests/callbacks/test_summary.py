@@ -119,6 +119,14 @@ def test_intervals_stand_in_a_table_of_80_columns(capsys):
     assert max(map(len, said.splitlines())) <= 80
 
 
+def test_a_protocol_of_several_lines_is_said_at_the_first(capsys):
+    protocols = {"a_area": "area under the curve", "b_area": "area under the curve", "a_hits": "share of hits"}
+    rows = [{"metric": f"test/{name}", "value": 0.5, "protocol": text} for name, text in protocols.items()]
+    Console(width=80).print(results_table(rows, "Results"))
+    said = capsys.readouterr().out
+    assert said.count("area under the curve") == said.count("the same") == said.count("share of hits") == 1
+
+
 @pytest.mark.parametrize(("limit", "judged"), [(1.0, True), (0.5, False), (1, False)])
 def test_the_baseline_of_a_whole_split_is_not_told_of_a_part(limit, judged):
     data = SimpleNamespace(dataset=lambda split, purpose: range(9), noun="images", majority_accuracy=lambda split: 0.25)

@@ -1,6 +1,7 @@
 """`features` from the command line: figures and JSON of a run, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,14 @@ def test_a_classifier_shows_channels_classes_levels_and_a_direction(graft, train
     said = capsys.readouterr().out.splitlines()
     line_naming(said, "ascent on star", "probability")
     line_naming(said, "inversion", "error")
+    assert max(map(len, said[:-1])) <= shutil.get_terminal_size().columns  # the last is a command to copy
     assert {path.name for path in Path("out/figures").iterdir()} == FIGURES
     found = json.loads(Path("out/features.json").read_text())
-    assert list(found["channels"]) == ["3", "7"] and set(found["classes"]) == {"star", "circle"}
+    assert (
+        found["split"] == "test"
+        and list(found["channels"]) == ["3", "7"]
+        and set(found["classes"]) == {"star", "circle"}
+    )
     assert len(found["levels"]) == len(found["inversion"]) == 5
     fields = [level["field"] for level in found["levels"]]
     assert fields == sorted(fields) and found["levels"][0]["probe"] is not None
@@ -45,6 +51,8 @@ def test_what_does_not_exist_is_refused_with_the_nearest_name(refused, trained):
         (1, ["--direction", "none.npy"], ["--direction", "none.npy"]),
         (2, ["--generator", str(trained)], ["--generator", "Classification"]),
         (2, ["--steps", "0"], ["--steps", "0"]),
+        (2, ["--trainer.precision", "bf16-mixed"], ["--trainer.precision", "bf16-mixed", "float32"]),
+        (2, ["--data.image_size", "8"], ["8 pixels", "stride 32", "--data.image_size"]),
     ]
     for code, typed, names in before:
         refused(code, [*run, *typed], *names)

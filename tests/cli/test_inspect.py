@@ -32,5 +32,6 @@ def test_what_cannot_be_inspected_is_refused(refused, trained):
     refused(2, ["inspect"], "--ckpt_path", "--config")
     refused(2, ["inspect", "--ckpt_path", str(trained), "--lanczos_steps", "-1"], "--lanczos_steps", "-1")
     refused(1, ["inspect", "--ckpt_path", "nowhere"], "nowhere")
+    refused(2, ["inspect", "--ckpt_path", str(trained), "--trainer.precision", "16"], "--trainer.precision", "inspect")
     refused(2, ["inspect", "--config", "tasks/classification.yaml", "--model.compile", "true"], "--model.compile")
     refused(2, ["inspect", "--config", "tasks/classification.yaml", "--layer", "x"], "--layer")

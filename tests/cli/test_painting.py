@@ -135,6 +135,7 @@ def test_a_checkpoint_without_backbone_is_refused(refused, trained, monkeypatch)
         (["--octaves", "0"], ["--octaves", "0"]),
         (["--zoom", "0.5"], ["--zoom", "0.5"]),
         (["--size", "4"], ["--image", "--size"]),
+        (["--trainer.precision", "bf16"], ["--trainer.precision", "bf16", "dream"]),
     ],
 )
 def test_what_dream_cannot_use_is_named(refused, trained, typed, names):

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 
 from callbacks.collectors.chosen import evenly
-from commands.evaluate.features import Embedded, image, samples
-from datamodules import ImageFolder
+from commands.evaluate.features import Embedded, image, samples, set_up_samples
+from datamodules import ImageFolder, UnlabeledImages
 
 
 def test_evenly_spread_rows_take_the_same_share_of_sorted_classes():
@@ -20,6 +23,13 @@ def test_the_image_behind_a_row_is_found_where_others_were_left_out(image_folder
     ids = [name for name in batch["id"] if not name.endswith("000.png")]  # as if the first could not be read
     found = image(data, "train", Embedded(torch.zeros(2, 4), None, ids), 1)
     assert np.array_equal(found, batch["image"][2].permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize(("pretraining", "seen"), [(False, 10), (True, 8)])
+def test_a_folder_without_labels_is_looked_at_whole_where_nothing_was_learned_from_it(image_folder, pretraining, seen):
+    data = UnlabeledImages(root=str(image_folder({"photos": 10})), image_size=16, val_split=0.2, workers=0)
+    set_up_samples(data, SimpleNamespace(pretraining=pretraining))
+    assert len(data.dataset("train", "plain")) == seen and data.has("val") == pretraining
 
 
 def test_samples_are_drawn_anew_in_each_epoch(image_folder):
