@@ -117,7 +117,10 @@ def found_in(samples: Samples, targets: Sequence[Any]) -> tuple[Samples, list[An
     """
     rows = [i for i, target in enumerate(targets) if target is not None]
     if not rows:
-        raise DataError(f"the network finds nothing in {len(targets)} samples: raise --count, or train it longer")
+        raise DataError(
+            f"the network finds nothing in {len(targets)} samples: raise --count, train it longer, or of a detector "
+            f"lower --model.head.score_threshold"
+        )
     if left := [samples.ids[i] for i in range(len(targets)) if i not in rows]:
         rank_zero_info(f"left out, because there is nothing to explain: {', '.join(left)}")
     return samples.chosen(rows), [targets[i] for i in rows]
