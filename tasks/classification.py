@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -12,8 +13,10 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 
 from modules.backbones.classics.auxiliary import auxiliaries
 from modules.backbones.fold_batchnorm import folded
+from modules.backbones.size import published as published_size
 from modules.contracts import Batch, ConfigError, Prediction, check_range
 from modules.contracts.data_info import DataInfo, class_names
+from modules.decoding.crops import CropTest, CropTTA, mean_probabilities
 from modules.export import Classifier, Graph, Preprocess, image_graph
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
@@ -47,6 +50,7 @@ class Classification(VisionTask):
             Accuracy and loss of the training are those of changed images.
         adversarial_eps: largest change of a pixel of 0..1, as a number or a fraction such as 8/255.
         adversarial_steps: gradient steps of `pgd`; n of them make a training step n + 1 times as long.
+        tta: test-time augmentation: average the probabilities of several crops, of all places, or of mirror images.
     """
 
     required_keys: ClassVar[tuple[str, ...]] = ("image", "label")
@@ -70,6 +74,7 @@ class Classification(VisionTask):
         adversarial: Method = "none",
         adversarial_eps: float | str = "8/255",
         adversarial_steps: int = 7,
+        tta: CropTTA = CropTTA(),
         **kwargs,
     ):
         if mixing.hidden and kwargs.get("compile"):
@@ -89,7 +94,10 @@ class Classification(VisionTask):
         if self.published:  # some see tokens or the last map, but the features are the published ones
             self.pools = True
             self.train_used()
-        self.protocols = self.protocols | {"loss": f"{self.head.eval_protocol}, mean over images"}
+        self.crop_test = CropTest(tta)
+        if self.published:
+            self.crop_test.set_trained_size(min(published_size(self.backbone)))
+        self.protocols = _protocols(self.protocols, self.head, tta.views)
         if aux_loss_weight and self.frozen:
             raise ConfigError(
                 "auxiliary classifiers help the backbone to learn, but it is frozen: set aux_loss_weight to 0"
@@ -110,9 +118,21 @@ class Classification(VisionTask):
     def on_data(self, data: DataInfo, stage: str) -> None:
         super().on_data(data, stage)
         if stage == "fit":
+            self.check_fit()
             self.head.balance(data.class_counts)
             if self.robust.method != "none":
                 rank_zero_info(f"adversarial training by {self.robust.method}: {self.robust.cost}")
+
+    def check_fit(self) -> None:
+        """Refuse settings that training cannot go with.
+
+        Raises:
+            ConfigError: crops of larger images, which training does not see.
+        """
+        if self.crop_test.tta.crops != "center":
+            raise ConfigError(
+                f"model.tta.crops {self.crop_test.tta.crops} is about validate, test and predict: leave it out of fit"
+            )
 
     def chance_loss(self) -> float | None:
         more = self.aux_loss_weight * len(self.auxiliaries)
@@ -176,23 +196,29 @@ class Classification(VisionTask):
         return self.robust.attack(self, self.backbone, self, batch["image"], batch["label"], loss, keys)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
-        network = Classifier(folded(self.backbone), self.head)
+        network = Classifier(folded(self.backbone), self.head, self.crop_test)
         return {"model": image_graph(preprocess, self.backbone, network, ["label", "scores"])}
 
-    def predict_step(self, batch: Batch, index: int) -> Prediction:
-        return self._predict(self(batch["image"]))
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.crop_test.set_trained_size(checkpoint.get("datamodule_hyper_parameters", {}).get("image_size"))
 
-    def _predict(self, logits: Tensor) -> Prediction:
-        scores = self.head.probabilities(logits)
-        return {"label": scores.argmax(1), "scores": scores}
+    def view_logits(self, image: Tensor) -> list[tuple[ClassificationHead, Tensor]]:
+        """Logits (B, C) of each view of normalized images (B, 3, H, W), with the head that gave them."""
+        return [(self.head, logits) for logits in self.crop_test.logits(self, self.backbone, self.head, image)]
+
+    def predict_step(self, batch: Batch, index: int) -> Prediction:
+        return _prediction(self.view_logits(batch["image"]))
 
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        logits = self(batch["image"])
-        prediction = self._predict(logits)
+        views, label = self.view_logits(batch["image"]), batch["label"]
+        prediction = _prediction(views)
         self.score(prediction, batch, stage)
-        self.log_mean(stage, {"loss": self.head.eval_loss(logits, batch["label"])}, len(logits))
+        loss = torch.stack([head.eval_loss(logits, label) for head, logits in views]).mean(0)
+        self.log_mean(stage, {"loss": loss}, len(label))
         if stage == "test":
-            self.records.add(stage, loss=per_item(self.head.eval_loss, logits, batch["label"]))
+            losses = torch.stack([per_item(head.eval_loss, logits, label) for head, logits in views])
+            self.records.add(stage, loss=losses.mean(0))
         return prediction
 
     def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
@@ -207,3 +233,17 @@ class Classification(VisionTask):
     def on_eval_epoch_end(self, stage: Stage) -> None:
         self.log_metrics(self.metrics[stage].compute())
         self.metrics[stage].reset()
+
+
+def _prediction(views: list[tuple[ClassificationHead, Tensor]]) -> Prediction:
+    scores = mean_probabilities(views)
+    return {"label": scores.argmax(1), "scores": scores}
+
+
+def _protocols(known: dict[str, str], head: ClassificationHead, views: str) -> dict[str, str]:
+    """Protocols of the metrics, with what their probabilities and losses are averaged over."""
+    known = known | {"loss": f"{head.eval_protocol}, mean over images"}
+    return {
+        k: f"{v}; {'mean' if k == 'loss' else 'mean probability'} over {views}" if views else v
+        for k, v in known.items()
+    }

@@ -1,12 +1,14 @@
 """Networks of exported graphs: normalized images and their geometry to decoded answers, as the tasks predict."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from modules.backbones.fold_batchnorm import folded
 from modules.contracts import Backbone
+from modules.decoding.crops import CropTest, mean_probabilities
 from modules.decoding.tta import Predict
 from modules.export.graph import Graph, image_graph
 from modules.export.preprocess import Geometry, Preprocess
@@ -15,14 +17,16 @@ from modules.heads.base import ClassificationHead, DenseHead, through
 
 
 class Classifier(nn.Module):
-    """Class int64 (B,) and probabilities float32 (B, C)."""
+    """Class int64 (B,) and probabilities float32 (B, C), the mean over the views of a `CropTest`."""
 
-    def __init__(self, backbone: Backbone, head: ClassificationHead):
+    def __init__(self, backbone: Backbone, head: ClassificationHead, crop_test: CropTest):
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone, self.head, self.crop_test = backbone, head, crop_test
 
     def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
-        scores = self.head.probabilities(through(self.backbone, self.head, image))
+        predict = partial(through, self.backbone, self.head)
+        logits = self.crop_test.logits(predict, self.backbone, self.head, image)
+        scores = mean_probabilities([(self.head, each) for each in logits])
         return scores.argmax(1), scores
 
 
