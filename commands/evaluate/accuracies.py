@@ -29,15 +29,15 @@ def vote(extracted: ExtractedFeatures, ks: Sequence[int], voting: Voting) -> tup
     if large:
         rank_zero_info(f"kNN is off for k {', '.join(map(str, large))}: the bank has {len(bank.ids)} {extracted.noun}")
 
-    def classifier(k: int) -> Classifier:
-        return voting.classifier(bank.features, labels, k, classes)
+    def predict(features: Tensor, ks: Sequence[int]) -> list[Tensor]:
+        return voting.predict(bank.features, labels, features, ks, classes)
 
     results = []
-    for k in kept:
-        right = extracted.right(classifier(k)(extracted.evaluated.features))
+    for k, predicted in zip(kept, predict(extracted.evaluated.features, kept), strict=True):
+        right = extracted.right(predicted)
         results.append(extracted.share(f"knn_{k}", right, f"kNN, k {k}, {voting.words}, {extracted.counts}"))
     middle = kept[len(kept) // 2 : len(kept) // 2 + 1]
-    return results, {f"knn_{k}": classifier(k) for k in middle}
+    return results, {f"knn_{k}": lambda features: predict(features, middle)[0] for k in middle}
 
 
 def probe(extracted: ExtractedFeatures, share: float) -> tuple[Result, dict[str, Classifier]]:

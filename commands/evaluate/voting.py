@@ -1,6 +1,6 @@
 """Votes of the nearest neighbors: distance, weights and rule for ties, as `evaluate` is told."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from torch import Tensor
@@ -33,11 +33,14 @@ class Voting(NamedTuple):
             return f"T {self.temperature:g}"
         return f"{NAMES[self.distance]}, majority vote, {RULES[self.ties]}"
 
-    def classifier(self, bank: Tensor, labels: Tensor, k: int, classes: int) -> Callable[[Tensor], Tensor]:
-        """Function of features (N, D) to classes int64 (N,), by k neighbors in a bank (M, D) with labels (M,)."""
+    def predict(self, bank: Tensor, labels: Tensor, features: Tensor, ks: Sequence[int], classes: int) -> list[Tensor]:
+        """Classes int64 (N,) of features (N, D) for each number k of neighbors in a bank (M, D) with labels (M,)."""
         if (temperature := self.temperature) is not None:
-            return lambda features: knn_predict(bank, labels, features, k, temperature, classes)
-        return lambda features: majority(labels[nearest(bank, features, k, self.distance)[1]], classes, self.ties)
+            return [knn_predict(bank, labels, features, k, temperature, classes) for k in ks]
+        if not ks:
+            return []
+        _, rows = nearest(bank, features, max(ks), self.distance)
+        return [majority(labels[rows[:, :k]], classes, self.ties) for k in ks]
 
 
 def choose_voting(distance: Distance, vote: Vote | None, ties: Ties | None, temperature: float) -> Voting:

@@ -10,6 +10,7 @@ Distance = Literal["cosine", "l1", "l2"]
 Ties = Literal["nearest", "smallest", "shrink"]
 
 CHUNK = 2**24  # numbers of one array
+_PAIRWISE = "donot_use_mm_for_euclid_dist"
 
 
 def nearest(bank: Tensor, queries: Tensor, k: int, distance: Distance) -> tuple[Tensor, Tensor]:
@@ -67,13 +68,32 @@ def _majority(labels: Tensor, classes: int, ties: Ties) -> Tensor:
 
 def _nearest(bank: Tensor, queries: Tensor, k: int, p: float) -> tuple[Tensor, Tensor]:
     """As `nearest`: `topk` alone would take any of equally far ones."""
-    distances = torch.cdist(queries, bank, p, compute_mode="donot_use_mm_for_euclid_dist")
+    pairwise = p == 1 or queries.is_cuda  # on a CPU slow
+    distances = torch.cdist(queries, bank, p, _PAIRWISE) if pairwise else _euclidean(bank, queries, k)
     farthest = distances.topk(k, dim=1, largest=False).values[:, -1:]
     nearer, level = distances < farthest, distances == farthest
     level &= level.cumsum(1) <= k - nearer.sum(1, keepdim=True)
     rows = (nearer | level).nonzero()[:, 1].view(-1, k)  # in the order of the bank
     chosen, order = distances.gather(1, rows).sort(dim=1, stable=True)
     return chosen, rows.gather(1, order)
+
+
+def _euclidean(bank: Tensor, queries: Tensor, k: int) -> Tensor:
+    """L2 distances (N, M) of all that may be among the k nearest; infinite elsewhere.
+
+    A product of matrices finds them, with a margin for its rounding; each distance is then computed by itself.
+    """
+    center = bank.mean(0)
+    centered, around = bank - center, queries - center
+    lengths, own = centered.square().sum(1), around.square().sum(1, keepdim=True)
+    squared = own + lengths - 2 * around @ centered.T
+    margin = 4 * bank.shape[1] * torch.finfo(torch.float32).eps * (own + lengths.max())
+    level = squared.topk(k, dim=1, largest=False).values[:, -1:] + 2 * margin
+    distances = torch.full_like(squared, torch.inf)
+    for pairs in (squared <= level).nonzero().split(_rows(bank.shape[1])):
+        row, column = pairs.T
+        distances[row, column] = torch.linalg.vector_norm(queries[row] - bank[column], dim=1)
+    return distances
 
 
 def _rows(numbers: int) -> int:

@@ -32,6 +32,14 @@ def test_equally_far_neighbors_come_in_the_order_of_the_bank(distance):
     assert nearest(bank, near, 62, distance)[1][0, -2:].tolist() == [0, 31]
 
 
+@pytest.mark.parametrize("distance", METRICS)
+def test_copies_among_many_wide_rows_are_equally_far(distance):
+    bank, queries = 100 + torch.randn(150, 300), 100 + torch.randn(3, 300)
+    bank[[5, 77, 149]] = queries[0] + 0.01 * torch.randn(300)
+    distances, rows = nearest(bank, queries, 4, distance)
+    assert rows[0, :3].tolist() == [5, 77, 149] and distances[0, 0] == distances[0, 1] == distances[0, 2]
+
+
 @pytest.mark.parametrize(
     ("labels", "nearest_wins", "smallest_wins", "shrunk_wins"),
     [
