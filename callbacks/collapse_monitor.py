@@ -21,15 +21,18 @@ def embedding_std(embeddings: Tensor) -> float:
 
 
 def spectrum(embeddings: Tensor) -> Tensor:
-    """Singular values of the L2-normalized embeddings (N, D) as shares of their sum, largest first, (min(N, D),)."""
+    """Singular values of the L2-normalized embeddings (N, D) as shares of their sum, largest first, (min(N, D),).
+
+    All 0 where all embeddings are 0.
+    """
     values = torch.linalg.svdvals(normalize(embeddings.float(), dim=1))
-    return values / values.sum()
+    return values / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
 
 
 def effective_rank(embeddings: Tensor) -> float:
     """Effective rank of the L2-normalized embeddings (N, D), 1..min(N, D): the number of dimensions in use.
 
-    Exponential of the entropy of the spectrum (Roy and Vetterli, 2007).
+    Exponential of the entropy of the spectrum (Roy and Vetterli, 2007); 1 where all embeddings are 0.
     """
     return torch.special.entr(spectrum(embeddings)).sum().exp().item()
 

@@ -90,6 +90,11 @@ class KNN(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "predict":
             return
+        if getattr(pl_module, "answered", False):  # its backbone has its initial weights
+            raise ConfigError(
+                "KNN evaluates features of the backbone, but an exported file answers in its place: leave the callback "
+                "out, or name the run with --ckpt_path in place of --onnx"
+            )
         check_data(trainer, self, "plain_dataloader", "classes")
         bank = trainer.datamodule.plain_dataloader("train") if stage == "fit" else None
         if bank is not None and trainer.datamodule.classes is not None:

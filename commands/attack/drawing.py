@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from callbacks.figures.base import PLAIN, RIGHT, WRONG, render, shorten, titled
+from callbacks.figures.base import PLAIN, RIGHT, WRONG, render, shorten, shorten_start, titled
 from callbacks.figures.grids import grid
-from callbacks.figures.overlays import overlay, palette_of
-from commands.attack.methods import Found, Shown
+from callbacks.figures.overlays import Palette, enlarged, legend, overlay, palette_of
+from callbacks.figures.strips import strips
+from commands.attack.methods import Found
 from datamodules import DataModule
 from modules.contracts import IGNORE
 from modules.contracts.pixels import to_uint8
@@ -18,6 +20,7 @@ LINES = {
     "robust_accuracy": ("#1f5fa8", "right in spite of the attack"),
     "target_rate": ("#d98200", "answered with the target"),
 }
+SIDE = 256  # pixels of a map in the figure, at most
 
 
 def draw_curve(results: list[Any], found: Found, title: str) -> np.ndarray:
@@ -56,32 +59,48 @@ def draw_curve(results: list[Any], found: Found, title: str) -> np.ndarray:
 
 def draw_samples(found: Found, data: DataModule, classes: list[str], title: str) -> np.ndarray:
     """A few samples: image, amplified change, changed image; of maps the answers before and after in place of it."""
+    if found.shown and found.shown[0].label.ndim:
+        return _maps(found, classes, palette_of(data, classes), title)
     images, captions, colors = [], [], []
-    palette = palette_of(data, classes)
     for shown in found.shown:
         before, after = _still(shown.before), _still(shown.after)
-        change = after - before
-        largest = float(change.abs().max())
-        factor = 0.5 / largest if largest else 1.0
-        factor = float(f"{factor:.2g}") if factor < 10 else float(int(factor))
-        amplified = _bytes(0.5 + factor * change)
-        words = f"change x {factor:g}\ngray is none\nlargest {255 * largest:.3g}/255" if largest else "not changed"
-        if shown.label.ndim:
-            maps = [_map(before, logits, shown, palette) for logits in (shown.logits, shown.logits_after)]
-            panels = [_bytes(before), amplified, *maps]
-            captions += [shorten(shown.name, 22), words, *(f"answer {when} attack" for when in ("before", "after"))]
-            colors += [PLAIN] * 4
-        else:
-            panels = [_bytes(before), amplified, _bytes(after)]
-            true = int(shown.label)
-            truth = f"is {shorten(classes[true], 18)}" if found.labeled else shorten(shown.name, 18)
-            first, second = (_said(logits, classes) for logits in (shown.logits, shown.logits_after))
-            captions += [f"{first[1]}\n{truth}", words, f"{second[1]}\nafter the attack"]
-            colors += [RIGHT if first[0] == true else WRONG, PLAIN, RIGHT if second[0] == true else WRONG]
-        images += panels
-    title += "" if found.shown and found.shown[0].label.ndim else "; green: right answer, red: wrong"
-    columns = 4 if found.shown and found.shown[0].label.ndim else 6
-    return grid(images, captions, title, colors, columns=min(columns, max(1, len(images))))
+        amplified, words = _change(after - before)
+        images += [_bytes(before), _bytes(amplified), _bytes(after)]
+        true = int(shown.label)
+        truth = f"is {shorten(classes[true], 18)}" if found.labeled else shorten(shown.name, 18)
+        first, second = (_said(logits, classes) for logits in (shown.logits, shown.logits_after))
+        captions += [f"{first[1]}\n{truth}", "\n".join(words), f"{second[1]}\nafter the attack"]
+        colors += [RIGHT if first[0] == true else WRONG, PLAIN, RIGHT if second[0] == true else WRONG]
+    return grid(images, captions, f"{title}; green: right answer, red: wrong", colors, columns=min(6, len(images)))
+
+
+def _maps(found: Found, classes: list[str], palette: Palette, title: str) -> np.ndarray:
+    """Strips of image, amplified change, and the map answered before and after, under the legend of the classes."""
+    rows, drawn, captions = [], [], []
+    for shown in found.shown:
+        step = -(-max(shown.before.shape[-2:]) // SIDE)
+        image = avg_pool2d(shown.before[None], step)[0]
+        height, width = image.shape[-2:]
+        part = (..., slice(step // 2, height * step, step), slice(step // 2, width * step, step))
+        amplified, words = _change(shown.after - shown.before)
+        small = enlarged(_bytes(image))
+        ignored = shown.label == IGNORE
+        said = [torch.where(ignored, IGNORE, logits.argmax(0))[part] for logits in (shown.logits, shown.logits_after)]
+        maps = [enlarged(one.to(torch.uint8).cpu().numpy()) for one in said]
+        rows.append([small, enlarged(_bytes(amplified[part])), *(overlay(small, one, palette) for one in maps)])
+        captions.append(f"{shorten_start(shown.name, 60)}\n{', '.join(words)}")
+        drawn += maps
+    headings = ["image", "change", "answer before the attack", "after the attack"]
+    return strips(rows, headings, captions, legend(drawn, classes, palette), title)
+
+
+def _change(change: Tensor) -> tuple[Tensor, list[str]]:
+    """A change (C, H, W) amplified to half of 0..1 around gray, and words on it."""
+    if not (largest := float(change.abs().max())):
+        return torch.full_like(change, 0.5), ["not changed"]
+    factor = 0.5 / largest
+    factor = float(f"{factor:.2g}") if factor < 10 else float(int(factor))
+    return 0.5 + factor * change, [f"change x {factor:g}", "gray is none", f"largest {255 * largest:.3g}/255"]
 
 
 def _said(logits: Tensor, classes: list[str]) -> tuple[int, str]:
@@ -102,8 +121,3 @@ def _bytes(image: Tensor) -> np.ndarray:
     """Pixels (C, H, W) as uint8 (H, W, 3)."""
     found = to_uint8(image).expand(3, -1, -1)
     return np.ascontiguousarray(found.permute(1, 2, 0).cpu().numpy())
-
-
-def _map(before: Tensor, logits: Tensor, shown: Shown, palette: Any) -> np.ndarray:
-    said = torch.where(shown.label == IGNORE, IGNORE, logits.argmax(0)).to(torch.uint8)
-    return overlay(_bytes(before), said.cpu().numpy(), palette)

@@ -112,7 +112,8 @@ def decay(shares: np.ndarray, rank: float, title: str) -> np.ndarray:
     axes.plot(range(1, len(shares) + 1), shares, color=BLUE)
     axes.axvline(rank, color=ORANGE, linestyle=":", label=f"effective rank {rank:.1f}")
     axes.set(xlabel="singular value", ylabel="share of their sum", yscale="log", xlim=(1, len(shares)))
-    axes.set_ylim(max(shares.max() * 1e-6, shares.min() / 2), shares.max() * 1.5)
+    top = shares.max() or 1.0  # all are 0 where all features are
+    axes.set_ylim(max(top * 1e-6, shares.min() / 2), top * 1.5)
     axes.grid(alpha=0.25)
     axes.legend(loc="upper right")
     return render(figure)

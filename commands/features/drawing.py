@@ -81,7 +81,7 @@ def depth(found: Sequence[Level], side: int, chance: float | None, title: str) -
             if mark is not None:
                 axes.axhline(mark, color=GRAY, linestyle="--", label=word)
                 axes.legend(fontsize=8)
-            axes.set_ylim(0, 1.15 * max(*values, mark or 0.0))
+            axes.set_ylim(0, 1.15 * max(*values, mark or 0.0) or 1.0)
         axes.set_title(name, fontsize=10)
         axes.set_xticks(range(len(found)), [f"{i}\n{one.channels} ch." for i, one in enumerate(found)], fontsize=8)
         axes.set(xlabel="level, shallow to deep", xlim=(-0.4, len(found) - 0.6))

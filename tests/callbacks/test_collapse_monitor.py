@@ -22,6 +22,10 @@ def test_effective_rank_counts_equally_used_dimensions(rank):
     assert effective_rank(torch.eye(rank, 8).repeat(3, 1)) == pytest.approx(rank, rel=1e-4)
 
 
+def test_embeddings_that_are_all_zero_have_the_rank_of_one_point():
+    assert effective_rank(torch.zeros(9, 4)) == 1
+
+
 def test_effective_rank_is_the_exponential_of_the_entropy():
     rows = torch.tensor([[1.0, 0.0]] * 9 + [[0.0, 1.0]])  # singular values 3 and 1
     share = torch.tensor([0.75, 0.25])

@@ -109,6 +109,13 @@ def test_more_neighbors_than_images_is_refused_before_the_first_step(trainer):
         trainer(KNN(k=99)).fit(Task(), datamodule=Data())
 
 
+def test_features_of_a_network_that_a_file_answers_for_are_refused(trainer):
+    task = Task()
+    task.answered = True
+    with refuses(ConfigError, "KNN", "--onnx", "--ckpt_path"):
+        trainer(KNN(k=5)).test(task, datamodule=Data(), verbose=False)
+
+
 def test_says_once_that_it_is_off_without_labels(trainer, caplog):
     probe = KNN()
     with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
