@@ -152,6 +152,9 @@ def resolve_starts(init_args: Any) -> None:
     for name in ("weights", "self_critical"):
         if init_args.get(name):
             init_args[name] = resolve_weights(init_args[name])
+    if runs := init_args.get("ensemble"):
+        runs = runs.split(",") if isinstance(runs, str) else runs
+        init_args["ensemble"] = [resolve_weights(run) if run else run for run in runs]
 
 
 def run_of(path: Path) -> Path:

@@ -74,6 +74,7 @@ ALIASES = {
     "model.backbone": "backbone arch architecture encoder",
     "model.weights": "weights pretrained",
     "model.frozen": "frozen freeze",
+    "model.ensemble": "ensemble",
     "model.drop_path": "drop_path",
     "data.batch_size": "batch_size b bs batch per_device_train_batch_size",
     "data.workers": "workers num_workers j dataloader_num_workers",

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -16,7 +15,7 @@ from modules.backbones.fold_batchnorm import folded
 from modules.backbones.size import published as published_size
 from modules.contracts import Batch, ConfigError, Prediction, check_range
 from modules.contracts.data_info import DataInfo, class_names
-from modules.decoding.crops import CropTest, CropTTA, mean_probabilities
+from modules.decoding.crops import CropTest, CropTTA, Views, averaged_protocols, mean_over, mean_probabilities
 from modules.export import Classifier, Graph, Preprocess, image_graph
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
@@ -28,6 +27,7 @@ from modules.training.adversarial_training import AdversarialTraining, Method
 from modules.training.mixing import Mixer, Mixing
 from modules.training.mixing.mixer import UNMIXED, Mix, gradient_saliency
 from tasks.base import Stage
+from tasks.ensemble import Ensemble
 from tasks.vision import VisionTask
 
 
@@ -51,6 +51,8 @@ class Classification(VisionTask):
         adversarial_eps: largest change of a pixel of 0..1, as a number or a fraction such as 8/255.
         adversarial_steps: gradient steps of `pgd`; n of them make a training step n + 1 times as long.
         tta: test-time augmentation: average the probabilities of several crops, of all places, or of mirror images.
+        ensemble: other runs whose probabilities are averaged with those of this one, outside of training; run
+            directories or .ckpt files, separated by commas.
     """
 
     required_keys: ClassVar[tuple[str, ...]] = ("image", "label")
@@ -75,6 +77,7 @@ class Classification(VisionTask):
         adversarial_eps: float | str = "8/255",
         adversarial_steps: int = 7,
         tta: CropTTA = CropTTA(),
+        ensemble: list[str] | str | None = None,
         **kwargs,
     ):
         if mixing.hidden and kwargs.get("compile"):
@@ -97,7 +100,9 @@ class Classification(VisionTask):
         self.crop_test = CropTest(tta)
         if self.published:
             self.crop_test.set_trained_size(min(published_size(self.backbone)))
-        self.protocols = _protocols(self.protocols, self.head, tta.views)
+        self.ensemble = Ensemble(ensemble)
+        known = self.protocols | {"loss": f"{self.head.eval_protocol}, mean over images"}
+        self.protocols = averaged_protocols(known, tta, 1 + len(self.ensemble.runs))
         if aux_loss_weight and self.frozen:
             raise ConfigError(
                 "auxiliary classifiers help the backbone to learn, but it is frozen: set aux_loss_weight to 0"
@@ -127,8 +132,10 @@ class Classification(VisionTask):
         """Refuse settings that training cannot go with.
 
         Raises:
-            ConfigError: crops of larger images, which training does not see.
+            ConfigError: crops of larger images, which training does not see, or an ensemble.
         """
+        if self.ensemble.runs:
+            raise ConfigError("model.ensemble is about validate, test and predict: leave it out of fit")
         if self.crop_test.tta.crops != "center":
             raise ConfigError(
                 f"model.tta.crops {self.crop_test.tta.crops} is about validate, test and predict: leave it out of fit"
@@ -196,6 +203,8 @@ class Classification(VisionTask):
         return self.robust.attack(self, self.backbone, self, batch["image"], batch["label"], loss, keys)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        if self.ensemble.runs:
+            raise ConfigError("model.ensemble has several networks, but a file holds one: leave it out to export")
         network = Classifier(folded(self.backbone), self.head, self.crop_test)
         return {"model": image_graph(preprocess, self.backbone, network, ["label", "scores"])}
 
@@ -203,22 +212,27 @@ class Classification(VisionTask):
         super().on_load_checkpoint(checkpoint)
         self.crop_test.set_trained_size(checkpoint.get("datamodule_hyper_parameters", {}).get("image_size"))
 
-    def view_logits(self, image: Tensor) -> list[tuple[ClassificationHead, Tensor]]:
+    def views_of(self, image: Tensor) -> Views:
         """Logits (B, C) of each view of normalized images (B, 3, H, W), with the head that gave them."""
-        return [(self.head, logits) for logits in self.crop_test.logits(self, self.backbone, self.head, image)]
+        return [(self.head, list(self.crop_test.logits(self, self.backbone, self.head, image)))]
+
+    def _answer(self, image: Tensor) -> tuple[Views, Prediction]:
+        """Views by all networks, and the prediction by their mean."""
+        views = self.views_of(image) + self.ensemble.views(self, image)
+        scores = mean_probabilities(views)
+        return views, {"label": scores.argmax(1), "scores": scores}
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        return _prediction(self.view_logits(batch["image"]))
+        return self._answer(batch["image"])[1]
 
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        views, label = self.view_logits(batch["image"]), batch["label"]
-        prediction = _prediction(views)
+        (views, prediction), label = self._answer(batch["image"]), batch["label"]
         self.score(prediction, batch, stage)
-        loss = torch.stack([head.eval_loss(logits, label) for head, logits in views]).mean(0)
+        loss = mean_over(views, lambda head, logits: head.eval_loss(logits, label))
         self.log_mean(stage, {"loss": loss}, len(label))
         if stage == "test":
-            losses = torch.stack([per_item(head.eval_loss, logits, label) for head, logits in views])
-            self.records.add(stage, loss=losses.mean(0))
+            losses = mean_over(views, lambda head, logits: per_item(head.eval_loss, logits, label))
+            self.records.add(stage, loss=losses)
         return prediction
 
     def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
@@ -233,17 +247,3 @@ class Classification(VisionTask):
     def on_eval_epoch_end(self, stage: Stage) -> None:
         self.log_metrics(self.metrics[stage].compute())
         self.metrics[stage].reset()
-
-
-def _prediction(views: list[tuple[ClassificationHead, Tensor]]) -> Prediction:
-    scores = mean_probabilities(views)
-    return {"label": scores.argmax(1), "scores": scores}
-
-
-def _protocols(known: dict[str, str], head: ClassificationHead, views: str) -> dict[str, str]:
-    """Protocols of the metrics, with what their probabilities and losses are averaged over."""
-    known = known | {"loss": f"{head.eval_protocol}, mean over images"}
-    return {
-        k: f"{v}; {'mean' if k == 'loss' else 'mean probability'} over {views}" if views else v
-        for k, v in known.items()
-    }

@@ -152,11 +152,28 @@ def _not_convolutional(backbone: Backbone) -> ConfigError:
     )
 
 
-def mean_probabilities(views: list[tuple[ClassificationHead, Tensor]]) -> Tensor:
-    """Mean over views of their probabilities, float32 (B, K).
+Views = list[tuple[ClassificationHead, list[Tensor]]]
+"""Logits (B, K) of the views of each network, with its head."""
+
+
+def mean_over(views: Views, value: Callable[[ClassificationHead, Tensor], Tensor]) -> Tensor:
+    """Mean over networks of the mean over their views of `value`, of a head and its logits (B, K)."""
+    each = [torch.stack([value(head, one) for one in logits]).mean(0) for head, logits in views]
+    return torch.stack(each).mean(0)
+
+
+def mean_probabilities(views: Views) -> Tensor:
+    """Mean probabilities over views and networks, float32 (B, K)."""
+    return mean_over(views, lambda head, logits: head.probabilities(logits))
+
+
+def averaged_protocols(known: dict[str, str], tta: CropTTA, networks: int) -> dict[str, str]:
+    """Protocols of the metrics of mean probabilities, with what they and the loss are averaged over.
 
     Args:
-        views: of each, the head that gave its logits (B, K).
+        known: metric -> protocol of one view.
+        tta: the views.
+        networks: number of them.
     """
-    found = [head.probabilities(logits) for head, logits in views]
-    return found[0] if len(found) == 1 else torch.stack(found).mean(0)
+    over = " of ".join(filter(None, (tta.views, f"{networks} networks" if networks > 1 else "")))
+    return {k: f"{v}; mean{'' if k == 'loss' else ' probability'} over {over}" if over else v for k, v in known.items()}

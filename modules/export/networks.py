@@ -26,7 +26,7 @@ class Classifier(nn.Module):
     def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
         predict = partial(through, self.backbone, self.head)
         logits = self.crop_test.logits(predict, self.backbone, self.head, image)
-        scores = mean_probabilities([(self.head, each) for each in logits])
+        scores = mean_probabilities([(self.head, list(logits))])
         return scores.argmax(1), scores
 
 

@@ -59,18 +59,27 @@ def read_checkpoint(path: Path, mapped: bool = False) -> dict[str, Any]:
     return checkpoint
 
 
-def read_run(source: str) -> dict[str, Any]:
-    """The checkpoint of a run directory, the best one where it has one, or of a file.
+def run_file(source: str) -> Path:
+    """The checkpoint of a run directory, the best one where it has one, or a file.
 
     Raises:
-        DataError: there is none, and as `read_checkpoint`.
+        DataError: there is none.
     """
     path = Path(source).expanduser()
     inside = (path / "checkpoints" / name for name in ("averaged.ckpt", "best.ckpt", "last.ckpt"))
     found = next((file for file in (path, *inside) if file.is_file()), None)
     if found is None:
         raise DataError(f"no checkpoint at {source}: expected a run directory or a .ckpt")
-    return read_checkpoint(found)
+    return found
+
+
+def read_run(source: str) -> dict[str, Any]:
+    """The checkpoint of `run_file`, read.
+
+    Raises:
+        DataError: there is none, and as `read_checkpoint`.
+    """
+    return read_checkpoint(run_file(source))
 
 
 def read_plain(path: Path, mapped: bool = False) -> Any:

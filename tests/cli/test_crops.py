@@ -1,4 +1,4 @@
-"""Multi-crop, ten-crop and dense test of classification on the command line."""
+"""Multi-crop, ten-crop and dense test of classification, and ensembles, on the command line."""
 
 import csv
 from pathlib import Path
@@ -13,7 +13,7 @@ def probabilities(run: str) -> np.ndarray:
     """Probabilities (N, C) of the test images of a run."""
     with Path(run, "predictions", "test.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    found = [[float(v) for k, v in row.items() if k.startswith("p_")] for row in rows]
+    found = [[float(v) for k, v in row.items() if k.startswith("p(")] for row in rows]
     assert len(found) == 20 and len(found[0]) > 2
     return np.array(found)
 
@@ -31,6 +31,16 @@ def test_crops_are_refused_in_training_and_of_images_of_training_size(trained, g
     refused(2, ["fit", "--config", "tasks/classification.yaml", *ten], "model.tta.crops", "fit")
     code, said = graft("test", "--ckpt_path", str(trained), *ten)
     assert code == 2 and "model.tta.crops ten" in said and "--data.image_size" in said
+
+
+def test_an_ensemble_of_equal_runs_is_the_run(trained, graft):
+    equal = ["--model.ensemble", f"{trained},{trained / 'checkpoints' / 'best.ckpt'}", "--trainer.precision", "32"]
+    assert graft("test", "--ckpt_path", str(trained), *equal, "--run_dir", "equal")[0] == 0
+    plain = values(trained)
+    assert values("equal") == pytest.approx(
+        {name: v for name, v in plain.items() if name.startswith("test/")}, abs=1e-5
+    )
+    assert "3 networks" in results("equal")["test/accuracy"]["protocol"]
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def test_five_and_ten_crops_are_those_of_torchvision():
 def test_probabilities_are_averaged_and_not_logits():
     head = Linear(Features([6], [4]), 2)
     logits = torch.tensor([[4.0, 0.0]]), torch.tensor([[-1.0, 0.0]])
-    found = mean_probabilities([(head, one) for one in logits])
+    found = mean_probabilities([(head, list(logits))])
     torch.testing.assert_close(found[0, 0], (torch.sigmoid(torch.tensor([4.0, -1.0]))).mean())
 
 
