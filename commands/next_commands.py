@@ -77,7 +77,7 @@ def _after_others(argv: list[str], task: Task, data: DataModule) -> list[Command
     command, run = argv[0], parse_known(argv).ckpt_path
     weights = f"runs/{run_name(argv)}/latest" if run == "latest" else run
     if command == "evaluate" or (task.pretraining and weights):
-        return _fine_tune(argv, str(weights), task, data)
+        return _fine_tune(argv, weights, task, data)
     weights_of = ["--ckpt_path", run] if run else _words(argv, "--onnx")
     trained = [*_configs(argv), *weights_of, *_words(argv, "--model")]
     if command != "predict":
@@ -109,10 +109,13 @@ def _predict(trained: list[str], task: Task, data: DataModule) -> list[Command]:
     return [(f"your {noun}", ["predict", *trained, "--data", files, "--data.root", where])]
 
 
-def _fine_tune(argv: list[str], run: str, task: Task, data: DataModule) -> list[Command]:
-    """Train a classifier from the backbone of a run on the same data."""
+def _fine_tune(argv: list[str], run: str | None, task: Task, data: DataModule) -> list[Command]:
+    """Train a classifier on the same data, from the backbone of a run; pixels have none, and null instead."""
     yaml = "tasks/video.yaml" if "video" in task.required_keys else "tasks/classification.yaml"
-    graft = ["fit", "--config", yaml, "--model.weights", run, *_same_data(argv, data), *_backbone(argv, task, yaml)]
+    weights = ["--model.weights", run] if run else []
+    graft = ["fit", "--config", yaml, *weights, *_same_data(argv, data), *_backbone(argv, task, yaml)]
+    if not run:
+        return [("a linear classifier", graft)]
     return [("fine-tune", graft), ("a linear probe", [*graft, "--model.frozen", "true"])]
 
 

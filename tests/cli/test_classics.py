@@ -7,18 +7,20 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from modules.metrics.neighbors import majority, nearest
 from tests.helpers.commands import TINY, results
-from tests.helpers.errors import assert_named
+from tests.helpers.errors import assert_named, line_naming
 
 PIXELS = ["--config", "tasks/classification.yaml", *TINY, "--model.backbone", "pixels"]
 
 
-def test_nearest_neighbors_on_pixels(graft):
+def test_nearest_neighbors_on_pixels(graft, capsys):
     typed = "--distance l1 --ties smallest --num_neighbors 1,4 --num_images 4 --sgd_epochs 2 --data.workers 0".split()
     assert (
-        graft("evaluate", *PIXELS[:-1], "RawPixels", "--model.backbone.size", "8", *typed, "--run_dir", "out")[0] == 0
+        graft("evaluate", *PIXELS[:-1], "RawPixels", "--model.backbone.size", "4", *typed, "--run_dir", "out")[0] == 0
     )
+    next_command = line_naming(capsys.readouterr().out.splitlines(), "next", "a linear classifier", "RawPixels")
+    assert "--model.weights" not in next_command and "None" not in next_command
     features, found = np.load("out/features.npz"), results("out")
-    assert features["test_features"].shape[1] == 3 * 8 * 8
+    assert features["test_features"].shape[1] == 3 * 4 * 4
     for k in (1, 4):
         library = KNeighborsClassifier(k, metric="manhattan").fit(features["train_features"], features["train_labels"])
         assert found[f"test/knn_{k}"]["value"] == pytest.approx(
