@@ -82,13 +82,15 @@ def _step(trainer: L.Trainer, task: Any, batches: Iterator[Batch]) -> float:
     strategy: Any = trainer.strategy
     optimizer, parts = task.optimizers(), task.batches_per_step
     losses: list[Tensor] = []
+    step = list(islice(batches, parts))
 
     def closure() -> Tensor:
+        losses.clear()
         optimizer.zero_grad()
         for part in range(parts):
             waiting = part + 1 < parts and trainer.world_size > 1
             with strategy.block_backward_sync() if waiting else nullcontext():
-                made = strategy.training_step(next(batches), part)
+                made = strategy.training_step(step[part], part)
                 loss = (made if isinstance(made, Tensor) else made["loss"]) / parts
                 losses.append(loss.detach())
                 strategy.backward(loss, trainer.optimizers[0])

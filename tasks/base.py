@@ -210,6 +210,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         batch = self.effective_batch_size if self.optim.scale_lr else 256
         self.check_length(self.optim, steps, epoch)
         optimizer, schedule = self.optim.build(self, net, steps, batch, fused, epoch)
+        self.check_optimizer(self.optim, optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(

@@ -38,6 +38,7 @@ class DINO(MomentumEncoderPretraining):
     """
 
     views = (2, 100)
+    repeatable = False
     protocols: ClassVar[dict[str, str]] = {
         "loss": "cross-entropy of student to teacher over pairs of different views",
         "teacher_entropy": "nats, 0..ln K: the teacher's certainty",

@@ -37,6 +37,7 @@ class MoCo(MomentumEncoderPretraining):
     """
 
     views = (2, 2)
+    repeatable = False
     protocols: ClassVar[dict[str, str]] = {"loss": "InfoNCE against the queue as training left it"}
 
     def __init__(

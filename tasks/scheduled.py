@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import is_dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
+from torch.optim import LBFGS, Optimizer
 
+from modules.contracts import ConfigError
 from modules.training.accumulation import first_batches_per_step
 from modules.training.optim import Optim
 from modules.training.schedules import Rates
@@ -16,9 +18,11 @@ class Scheduled(L.LightningModule):
     """Base of tasks whose learning rates follow schedules of `Optim`.
 
     Attributes: `lr_searched` is true once a learning-rate finder has looked for `optim.lr`; checkpoints keep it.
+    `repeatable` is true if a training step may be evaluated several times, as by L-BFGS and SAM.
     """
 
     lr_searched: bool = False
+    repeatable: ClassVar[bool] = True
 
     @property
     def schedules(self) -> list[Rates]:
@@ -52,6 +56,35 @@ class Scheduled(L.LightningModule):
         trainer: Any = self.trainer
         if not trainer.fast_dev_run:
             optim.check_length(steps, epoch)
+
+    def check_optimizer(self, optim: Optim, optimizer: Optimizer) -> None:
+        """Refuse an optimizer that evaluates a batch several times per step where a task or trainer cannot.
+
+        Args:
+            optim: its settings.
+            optimizer: built of them.
+
+        Raises:
+            ConfigError: names the setting that does not go with it.
+        """
+        searches, trainer = isinstance(optimizer, LBFGS), self.trainer
+        if not (searches or optim.sam):
+            return
+        sharded = type(trainer.strategy).__name__ in ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
+        obstacles = {
+            f"{type(self).__name__}, which takes its steps itself": not self.automatic_optimization,
+            f"{type(self).__name__}, whose queue or center each evaluation changes": not self.repeatable,
+            "trainer.accumulate_grad_batches above 1": self.batches_per_step > 1,
+            "trainer.precision 16-mixed": trainer.precision in ("16-mixed", "16"),
+            "trainer.gradient_clip_val": searches and trainer.gradient_clip_val,
+            f"trainer.strategy {type(trainer.strategy).__name__}": sharded,
+        }
+        if found := next((name for name, holds in obstacles.items() if holds), None):
+            name = "optim.optimizer LBFGS" if searches else f"optim.sam {optim.sam:g}"
+            raise ConfigError(
+                f"{name} evaluates a batch several times per step, which does not go with {found}: leave one of them "
+                "out"
+            )
 
     def set_lr(self, lr: float | None) -> None:
         """Train with the `optim.lr` that a search has found, which checkpoints keep; null if it has found none."""

@@ -21,24 +21,30 @@ class TrainMetrics(L.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.train_means = Means()
+        self._logged = -1
 
     def log_step(self, values: dict[str, Tensor | float], count: int = 1) -> None:
         """Log `train/NAME` every `log_every_n_steps` steps, and means at the end of the epoch.
 
-        The progress bar shows `train/loss`.
+        The progress bar shows `train/loss`. Of a batch that is evaluated several times (L-BFGS, SAM), the first counts.
 
         Args:
             values: scalars of a training batch.
             count: number of samples behind each, to weigh it in the means.
         """
-        self.train_means.update({name: values[name] for name in AVERAGED if name in values}, count)
         trainer: Any = self.trainer
+        batch = trainer.fit_loop.epoch_loop.total_batch_idx
+        if trainer.training and batch == self._logged:
+            return
+        self._logged = batch
+        self.train_means.update({name: values[name] for name in AVERAGED if name in values}, count)
         if trainer.log_every_n_steps and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
             for name, value in values.items():
                 self.log(f"train/{name}", value, prog_bar=name == "loss", sync_dist=True)
 
     def on_train_start(self) -> None:
         super().on_train_start()
+        self._logged = -1
         if not self.trainer.ckpt_path:
             self.train_means = Means()  # without the steps of a learning-rate finder
 

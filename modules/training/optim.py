@@ -2,30 +2,44 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from timm.optim import Lars, param_groups_layer_decay
+from timm.optim import Lars
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, check_range
+from modules.training.closures import SharpnessAware, prepare_search
+from modules.training.parameter_groups import (
+    OptimizerCallable,
+    keep_settings,
+    make_optimizer,
+    name_state,
+    parameter_groups,
+)
+from modules.training.penalties import Penalty
 from modules.training.schedules import Rates, Schedule, check_schedule, schedule
-
-OptimizerCallable = Callable[[Iterable], Optimizer]
 
 
 @dataclass(frozen=True)
 class Optim:
-    """Optimizer, learning-rate schedule, warmup, weight decay and layer-wise learning-rate decay.
+    """Optimizer, learning-rate schedule, warmup, weight decay and other penalties, layer-wise learning-rate decay.
 
     Args:
-        optimizer: any torch optimizer, its own arguments in init_args; null is AdamW, fused.
+        optimizer: any optimizer of torch or timm (`SGD`, `LBFGS`, `Lion`, `Lamb`, `timm.optim.Muon`, ...), its own
+            arguments in init_args; null is AdamW, fused.
         lr: highest learning rate; null keeps that of `optimizer`.
         weight_decay: for weights of two or more dimensions (norms, biases get none); null keeps that of `optimizer`.
+        decay: way of the weight decay: the `optimizer`'s own, `decoupled` from its gradients (Loshchilov and Hutter
+            2019: w shrinks by lr * weight_decay), or in the `loss` as weight_decay / 2 * |w|^2 (L2).
+        l1: weight of the L1 norm of the weights that decay, in the loss; with weight_decay an elastic net. With decay
+            `decoupled` a proximal step, soft thresholding by lr * l1, which makes weights exactly 0.
+        sam: radius of sharpness-aware minimization (Foret et al. 2021), such as 0.05: each step takes the gradients at
+            the point of highest loss within it, which costs a second pass; 0 is off.
         betas: decay rates of Adam's averages of gradients and of their squares, 0..1; null keeps those of `optimizer`.
         schedule: shape of the learning rate over all optimizer steps; `step` multiplies it by `gamma` at `milestones`
             or after every `period`, `plateau` while the task's monitor does not improve (ReduceLROnPlateau).
@@ -46,6 +60,9 @@ class Optim:
     optimizer: OptimizerCallable | None = None
     lr: float | None = None
     weight_decay: float | None = None
+    decay: Literal["optimizer", "decoupled", "loss"] = "optimizer"
+    l1: float = 0.0
+    sam: float = 0.0
     betas: tuple[float, float] | None = None
     schedule: Schedule = "cosine"
     warmup: float = 0.05
@@ -69,6 +86,8 @@ class Optim:
                 f"optim.lr is {self.lr}, weight_decay {self.weight_decay} and final {self.final:g}, but the first two "
                 "are 0 or more and the last is a fraction of the highest rate"
             )
+        check_range("optim.l1", self.l1)
+        check_range("optim.sam", self.sam)
         if self.betas and not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"optim.betas are {list(self.betas)}, but an average keeps 0 or more and less than 1")
         if not 0 < self.layer_decay <= 1:
@@ -107,33 +126,39 @@ class Optim:
             epoch: optimizer steps per epoch, for milestones and period; infinite where unknown.
 
         Raises:
-            ConfigError: nothing is trainable, settings of a backbone where there is none, Lars without decay,
-                SparseAdam, or milestones in epochs of unknown length.
+            ConfigError: nothing is trainable, settings of a backbone where there is none, settings that the optimizer
+                does not have, Lars without decay, SparseAdam, or milestones in epochs of unknown length.
         """
         if backbone is None and (self.backbone, self.layer_decay) != (1, 1):
             raise ConfigError("optim.backbone and layer_decay are about a backbone, which this task does not have")
-        make = self.optimizer or partial(torch.optim.AdamW, fused=fused)
-        optimizer = self._made(make, parameter_groups(module, backbone, self.layer_decay, self.backbone))
-        if isinstance(optimizer, torch.optim.SparseAdam):
-            raise ConfigError("optim.optimizer is SparseAdam, which takes sparse gradients alone: choose AdamW")
-        if isinstance(optimizer, Lars) and not (self.weight_decay or optimizer.defaults["weight_decay"]):
-            raise ConfigError("Lars adapts only what decays: set optim.weight_decay above 0, such as 1e-6")
+        penalized = self.decay != "optimizer" or self.l1 > 0
+        make = self.optimizer or partial(torch.optim.AdamW, fused=fused and not penalized)
+        groups = parameter_groups(module, backbone, self.layer_decay, self.backbone)
+        optimizer = make_optimizer(make, groups)
+        self._check_made(optimizer)
         lr, scales = optimizer.param_groups[0]["lr"] if self.lr is None else self.lr, []
+        l2 = optimizer.defaults.get("weight_decay", 0.0) if self.weight_decay is None else self.weight_decay
         for group in optimizer.param_groups:
             if self.lr is not None:
                 group["lr"] = self.lr
             if self.betas is not None:
-                if "betas" not in group:
-                    raise ConfigError(f"{type(optimizer).__name__} has no optim.betas: leave them out")
                 group["betas"] = self.betas
             scales.append(group.pop("lr_scale") * (batch / 256 if self.scale_lr else 1))
             group["lr"] *= scales[-1]
-            if not group.pop("decay"):
-                group["weight_decay"] = 0.0
-            elif self.weight_decay is not None:
-                group["weight_decay"] = self.weight_decay
-        optimizer.register_state_dict_post_hook(_named)
-        optimizer.register_load_state_dict_pre_hook(_as_asked)
+            decays = group.pop("decay") and self.decay == "optimizer"
+            if "weight_decay" in group:
+                group["weight_decay"] = l2 if decays else 0.0
+        if isinstance(optimizer, LBFGS):
+            prepare_search(optimizer)
+        if self.sam:
+            SharpnessAware(self.sam, module).attach(optimizer)
+        if penalized:
+            exempt = {id(p) for group in groups if not group["decay"] for p in group["params"]}
+            Penalty(self.l1, 0.0 if self.decay == "optimizer" else l2, self.decay == "decoupled", exempt).attach(
+                optimizer
+            )
+        optimizer.register_state_dict_post_hook(name_state)
+        optimizer.register_load_state_dict_pre_hook(keep_settings)
         gamma = 0.1 if self.gamma is None else self.gamma
         patience = (self.patience or 3) if self.schedule == "plateau" else 0
         return optimizer, Rates(optimizer, self._factor(steps, epoch, gamma), lr, scales, patience, gamma, self.final)
@@ -188,71 +213,29 @@ class Optim:
         period = self.period * epoch if self.period else math.inf
         return schedule(self.schedule, steps, warmup, self.final, at, gamma, period)
 
-    @staticmethod
-    def _made(make: OptimizerCallable, groups: list[dict[str, Any]]) -> Optimizer:
-        """The optimizer over the groups.
+    def _check_made(self, optimizer: Optimizer) -> None:
+        """Refuse settings that an optimizer does not have.
 
         Raises:
-            ConfigError: it takes no groups, as L-BFGS, or refuses its settings.
+            ConfigError: names the optimizer and the setting.
         """
-        try:
-            return make(groups)
-        except (ValueError, TypeError) as error:
-            if "parameter groups" in str(error):
-                raise ConfigError(
-                    "optim.optimizer takes no parameter groups (as L-BFGS), but norms and biases need one of their "
-                    "own: choose another, such as AdamW"
-                ) from error
-            raise ConfigError(f"optim.optimizer cannot be built: {error}") from error
-
-
-def _named(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    return state | {"name": type(optimizer).__name__}
-
-
-def _as_asked(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Keep the state of a checkpoint's optimizer (averages, steps), with the settings that `optimizer` was built with.
-
-    Raises:
-        ConfigError: it was another optimizer, or had other parameters.
-    """
-    there, here = state["param_groups"], optimizer.param_groups
-    before, now = ([len(group["params"]) for group in groups] for groups in (there, here))
-    saved, own = state.get("name"), type(optimizer).__name__
-    if saved not in (None, own) or before != now:
-        was, is_now = (
-            f"{name} over {sum(sizes)} tensors in {len(sizes)} groups"
-            for name, sizes in ((saved or own, before), (own, now))
-        )
-        raise ConfigError(
-            f"the checkpoint's optimizer is {was}, this run's is {is_now}: resume with the optimizer, layer_decay and "
-            "frozen parts that it had, or begin a run with its backbone, --model.weights"
-        )
-    return state | {"param_groups": [new | {"params": old["params"]} for new, old in zip(here, there, strict=True)]}
-
-
-def parameter_groups(
-    module: nn.Module, backbone: nn.Module | None = None, layer_decay: float = 1.0, factor: float = 1.0
-) -> list[dict[str, Any]]:
-    """Parameter groups by weight decay (yes or no) and learning-rate scale, the keys `decay` and `lr_scale` of each.
-
-    Biases, norms and other parameters of less than two dimensions, and those the model itself names, are not decayed.
-    All of the backbone gets `factor`; with layer-wise learning-rate decay (`layer_decay` < 1) its layers (timm's
-    grouping) also get layer_decay, layer_decay^2, ... from the top.
-    """
-    scales: dict[int, float] = {}
-    exempt: set[int] = set()
-    if backbone is not None:
-        scales = {id(p): factor for p in backbone.parameters()}
-        if layer_decay < 1:
-            for group in param_groups_layer_decay(backbone, layer_decay=layer_decay):
-                scales |= {id(p): factor * group["lr_scale"] * layer_decay for p in group["params"]}
-        names = backbone.no_weight_decay() if hasattr(backbone, "no_weight_decay") else ()
-        exempt = {id(p) for name, p in backbone.named_parameters() if name in names}
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-    for p in filter(lambda p: p.requires_grad, module.parameters()):
-        decay = p.ndim > 1 and id(p) not in exempt
-        groups.setdefault((decay, scales.get(id(p), 1.0)), []).append(p)
-    if not groups:
-        raise ConfigError("no parameter is trainable: set model.frozen false")
-    return [{"params": params, "decay": decay, "lr_scale": scale} for (decay, scale), params in groups.items()]
+        name, defaults = type(optimizer).__name__, optimizer.defaults
+        if isinstance(optimizer, torch.optim.SparseAdam):
+            raise ConfigError("optim.optimizer is SparseAdam, which takes sparse gradients alone: choose AdamW")
+        if self.betas is not None and "betas" not in defaults:
+            raise ConfigError(f"{name} has no optim.betas: leave them out")
+        if self.decay == "optimizer" and self.weight_decay and "weight_decay" not in defaults:
+            raise ConfigError(
+                f"{name} has no weight decay of its own: set optim.decay to loss, or optim.weight_decay to 0"
+            )
+        if isinstance(optimizer, Lars):
+            if self.decay != "optimizer":
+                raise ConfigError(f"Lars adapts only what it decays itself: leave out optim.decay {self.decay}")
+            if not (self.weight_decay or defaults["weight_decay"]):
+                raise ConfigError("Lars adapts only what decays: set optim.weight_decay above 0, such as 1e-6")
+        if isinstance(optimizer, LBFGS) and (self.sam or self.decay == "decoupled"):
+            wrong = "sam" if self.sam else "decay decoupled"
+            raise ConfigError(
+                f"L-BFGS takes the loss as it is, along whole lines: leave out optim.{wrong}"
+                + ("" if self.sam else ", or set it to loss")
+            )

@@ -130,6 +130,8 @@ class AlternatingUpdates:
             optim.build(self.task.generator, None, steps, batch, fused, epoch / self.n_critic),
             discriminator_optim.build(self.task.discriminator, None, steps * self.n_critic, batch, fused, epoch),
         ]
+        for settings, (optimizer, _) in zip((optim, discriminator_optim), pairs, strict=True):
+            self.task.check_optimizer(settings, optimizer)
         return [optimizer for optimizer, _ in pairs], [schedule for _, schedule in pairs]
 
     def _total_steps(self) -> int:

@@ -6,7 +6,7 @@ import torch
 
 from modules.backbones import Timm, by_name
 from modules.contracts import ConfigError, DataError
-from modules.training.optim import parameter_groups
+from modules.training.parameter_groups import parameter_groups
 from modules.training.transfer import export_backbone, load_backbone
 from tests.helpers.errors import assert_named, refuses
 

@@ -8,7 +8,7 @@ from torchvision.models import get_model, get_model_weights
 
 from modules.backbones import Timm, Torchvision, TorchvisionVideo, by_name
 from modules.contracts import ConfigError
-from modules.training.optim import parameter_groups
+from modules.training.parameter_groups import parameter_groups
 from modules.training.transfer import export_backbone, load_backbone
 from tests.helpers.errors import refuses
 

@@ -9,7 +9,7 @@ from modules.backbones import C3D, TorchvisionVideo, by_name
 from modules.contracts import ConfigError
 from modules.heads import FullyConnected, Linear
 from modules.temporal import Mean
-from modules.training.optim import parameter_groups
+from modules.training.parameter_groups import parameter_groups
 from modules.training.transfer import export_backbone, load_backbone
 from tests.helpers.errors import assert_named, refuses
 

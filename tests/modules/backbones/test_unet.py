@@ -10,7 +10,7 @@ from torch.nn import functional
 from modules.backbones import UNetEncoder
 from modules.contracts import ConfigError, Features
 from modules.heads import UNet
-from modules.training.optim import parameter_groups
+from modules.training.parameter_groups import parameter_groups
 from modules.training.transfer import describe, export_backbone, load_backbone, read_weights
 from tests.helpers.errors import assert_named, refuses
 

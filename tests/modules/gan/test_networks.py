@@ -15,7 +15,7 @@ from modules.gan import (
 )
 from modules.gan.contracts import constrain
 from modules.gan.norms import ConditionalBatchNorm
-from modules.training.optim import parameter_groups
+from modules.training.parameter_groups import parameter_groups
 from tests.helpers.errors import refuses
 
 PAIRS = [(DCGANGenerator, DCGANDiscriminator), (ResNetGenerator, ResNetDiscriminator)]

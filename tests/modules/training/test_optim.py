@@ -281,9 +281,13 @@ def test_the_state_of_another_optimizer_or_of_other_parameters_is_refused():
         Optim(torch.optim.SGD, lr=0.1).build(wider, None, 10)[0].load_state_dict(state)
 
 
-def test_an_optimizer_without_parameter_groups_is_refused():
-    with refuses(ConfigError, "optim.optimizer", "AdamW"):
-        Optim(torch.optim.LBFGS).build(Model(), None, 10)
+def test_an_optimizer_without_parameter_groups_has_one_rate():
+    model = Model()
+    optimizer, _ = Optim(torch.optim.LBFGS, lr=0.5).build(model, None, 10)
+    (group,) = optimizer.param_groups
+    assert [id(p) for p in group["params"]] and group["initial_lr"] == 0.5
+    with refuses(ConfigError, "optim.optimizer", "layer_decay", "backbone"):
+        Optim(torch.optim.LBFGS, backbone=0.1).build(model, model.backbone.net, 10)
 
 
 def test_a_rate_that_is_set_keeps_the_proportions_and_the_schedule():
