@@ -13,6 +13,7 @@ Common arguments, where a network has them:
 
 from modules.backbones.classics import (
     alexnet,
+    convnext_steps,
     convolutional_vit,
     densenet,
     effnet,
@@ -30,6 +31,7 @@ from modules.backbones.classics import (
 
 __all__ = [
     "alexnet",
+    "convnext_steps",
     "convolutional_vit",
     "densenet",
     "effnet",

@@ -26,6 +26,7 @@ def convolution(
     activation: str | None = "relu",
     groups: int = 1,
     dilation: int = 1,
+    bias: bool | None = None,
 ) -> nn.Sequential:
     """Convolution, norm and activation: torchvision's Conv2dNormActivation, with timm's names of layers.
 
@@ -33,12 +34,15 @@ def convolution(
         padding: null keeps the size of the map (divided by the stride), 0 is none.
         norm: such as `batchnorm`, `groupnorm` or `layernorm2d`; null or `none` is none, and leaves a bias.
         activation: such as `relu`, `silu` or `tanh`; null is none.
+        bias: of the convolution; null has one where there is no norm.
 
     Raises:
         ConfigError: a norm or activation that timm does not have.
     """
     layers = {"norm_layer": norm_layer(norm), "activation_layer": activation_layer(activation) if activation else None}
-    return Conv2dNormActivation(inputs, outputs, kernel, stride, padding, groups, dilation=dilation, **layers)
+    return Conv2dNormActivation(
+        inputs, outputs, kernel, stride, padding, groups, dilation=dilation, bias=bias, **layers
+    )
 
 
 def activation_layer(name: str) -> Callable[..., nn.Module]:

@@ -13,24 +13,29 @@ class Pooled(nn.Module):
         inputs: channels of the map.
         num_classes: number of logits.
         dropout: share of the pooled features set to zero in training, 0..1.
+        norm: of the mean (B, inputs, 1, 1), as in ConvNeXt; null is none.
     """
 
-    def __init__(self, inputs: int, num_classes: int = 0, dropout: float = 0.0):
+    def __init__(self, inputs: int, num_classes: int = 0, dropout: float = 0.0, norm: nn.Module | None = None):
         super().__init__()
+        self.norm = norm or nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(inputs, num_classes) if num_classes else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, h, w) to (B, num_classes)."""
-        return self.fc(self.dropout(x.mean((-2, -1))))
+        return self.fc(self.dropout(self.pre_logits(x)))
 
     def pre_logits(self, x: Tensor) -> Tensor:
-        """(B, inputs, h, w) to its mean (B, inputs)."""
-        return x.mean((-2, -1))
+        """(B, inputs, h, w) to its mean (B, inputs), normalized if it has a norm."""
+        return self.norm(x.mean((-2, -1), keepdim=True)).flatten(1)
 
     def score_map(self, x: Tensor) -> Tensor:
-        """(B, inputs, h, w) to the logits of each cell (B, num_classes, h, w)."""
-        return self.fc(x.movedim(1, -1)).movedim(-1, 1)
+        """(B, inputs, h, w) to the logits of each cell (B, num_classes, h, w).
+
+        Their mean is what `forward` returns, unless there is a norm, which each cell goes through alone.
+        """
+        return self.fc(self.norm(x).movedim(1, -1)).movedim(-1, 1)
 
 
 class Dense(nn.Sequential):

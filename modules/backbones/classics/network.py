@@ -151,7 +151,8 @@ class Network(nn.Module):
             last = [nn.Conv2d(hidden, num_classes, 1)] if num_classes else []
             self.head = Dense(*self.head.without_classes(), *last, classifies=bool(last))
         else:
-            self.head = Pooled(self.num_features, num_classes)
+            norm = self.head.norm if isinstance(self.head, Pooled) else None
+            self.head = Pooled(self.num_features, num_classes, norm=norm)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Layer groups for layer-wise learning-rate decay: stages if `coarse`, else the layers within them."""
