@@ -5,10 +5,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from timm.layers import LayerScale2d
+from timm.layers import LayerNorm2d, LayerScale2d
 from torch import nn
 
-from modules.backbones.classics.blocks import Init, Residual, convolution, initialize, norm_layer
+from modules.backbones.classics.blocks import Init, Residual, convolution, initialize
 from modules.backbones.classics.classifiers import Pooled
 from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features, check_range, suggest
@@ -121,7 +121,8 @@ def _switches(step: int, chosen: dict[str, bool] | None) -> Switches:
     for name in chosen or {}:
         if name not in names:
             raise ConfigError(
-                f"options.switches of convnext_steps has no {name!r}{suggest(name, names)}: they are {', '.join(names)}"
+                f"options.switches of convnext_steps has no {name!r}{suggest(name, list(names))}: they are "
+                f"{', '.join(names)}"
             )
     return Switches(**{name: place < step for place, name in enumerate(names)} | (chosen or {}))
 
@@ -146,13 +147,14 @@ class _Block:
         self.norms, self.activation = "layernorm2d" if on.layer_norm else "batchnorm", "gelu" if on.gelu else "relu"
 
     def norm(self, channels: int) -> nn.Module:
-        return norm_layer(self.norms)(channels)
+        return LayerNorm2d(channels) if self.on.layer_norm else nn.BatchNorm2d(channels)
 
     def layer(
         self, inputs: int, outputs: int, *sizes: int, normed: bool = True, activates: bool = False, **options: Any
     ) -> nn.Sequential:
+        options |= dict(zip(("kernel", "stride"), sizes, strict=True))
         options |= {"norm": self.norms if normed else None, "activation": self.activation if activates else None}
-        return convolution(inputs, outputs, *sizes, bias=not normed or self.on.layer_norm, **options)
+        return convolution(inputs, outputs, bias=not normed or self.on.layer_norm, **options)
 
     def __call__(self, inputs: int, outputs: int, stride: int, drop_path: float) -> Residual:
         on = self.on

@@ -83,15 +83,17 @@ def test_every_parameter_of_each_step_learns():
         assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_each_switch_alone_changes_the_network_and_the_last_one_turned_off_is_the_step_before():
-    def shown(name: str, **options) -> str:
-        sizes = {} if name in ("stage_ratio", "width") else {"depths": (1, 2, 1, 1), "width": 8}
-        with torch.device("meta"):
-            return str(convnext_steps(num_classes=5, **sizes, **options))
+@pytest.mark.parametrize(("number", "name"), list(enumerate(Switches._fields, 1)))
+def test_a_switch_alone_changes_the_network_and_turned_off_gives_the_step_before(number, name):
+    free = {"stage_ratio": "depths", "width": "width"}.get(name)
+    sizes = {key: value for key, value in TINY.items() if key != free}
 
-    for number, name in enumerate(Switches._fields, 1):
-        assert shown(name, step=0, switches={name: True}) != shown(name, step=0)
-        assert shown(name, step=number, switches={name: False}) == shown(name, step=number - 1)
+    def shown(step: int, on: bool | None = None) -> str:
+        with torch.device("meta"):
+            return str(convnext_steps(step=step, switches=None if on is None else {name: on}, **sizes))
+
+    assert shown(0, True) != shown(0)
+    assert shown(number, False) == shown(number - 1)
 
 
 def test_a_block_has_the_norms_and_activations_of_its_step():
