@@ -28,9 +28,8 @@ def test_a_recipe_has_the_published_learning_rate_and_length(name, batch, lr, ep
 def test_a_recipe_trains(graft, tmp_path, path):
     for number in range(12):
         image = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
-        save(
-            tmp_path / "images" / ("train", "val", "test")[number % 3] / "ab"[number // 3 % 2] / f"{number}.png", image
-        )
+        folder = tmp_path / "images" / ("train", "val", "test")[number % 3] / "ab"[number // 3 % 2]
+        save(image, folder / f"{number}.png")
     small = "--data.image_size 32 --data.batch_size 2 --data.workers 0 --trainer.max_epochs 1".split()
     argv = ["fit", "--config", f"tasks/recipes/{path.name}", "--data.root", "images", *small]
     code, said = graft(*argv, "--model.backbone.options", TINY)
