@@ -94,16 +94,9 @@ def convnext_steps(
     stages, inputs, stride = [_stem(make, in_chans, width, patch_size)], width, patch_size if on.patchify else 4
     channels, strides = [width], [stride if on.patchify else 2]
     for index, depth in enumerate(depths):
-        outputs, blocks = width * 2**index * (1 if on.inverted_bottleneck else 4), []
-        if on.separate_downsampling and index:
-            blocks += [make.norm(inputs), nn.Conv2d(inputs, outputs, 2, 2)]
-            inputs = outputs
-        for place in range(depth):
-            strided = place == 0 and index and not on.separate_downsampling
-            blocks.append(make(inputs, outputs, 2 if strided else 1, next(rates)))
-            inputs = outputs
-        stages.append(nn.Sequential(*blocks))
-        channels, strides = [*channels, outputs], [*strides, stride * 2**index]
+        outputs = width * 2**index * (1 if on.inverted_bottleneck else 4)
+        stages.append(make.stage(inputs, outputs, index > 0, [next(rates) for _ in range(depth)]))
+        inputs, channels, strides = outputs, [*channels, outputs], [*strides, stride * 2**index]
     head = Pooled(inputs, num_classes, norm=make.norm(inputs) if on.separate_downsampling else None)
     pool, size = None if on.patchify else nn.MaxPool2d(3, 2, padding=1), (in_chans, 224, 224)
     smallest = strides[-1] if on.separate_downsampling else patch_size if on.patchify else 1
@@ -155,6 +148,15 @@ class _Block:
         options |= dict(zip(("kernel", "stride"), sizes, strict=True))
         options |= {"norm": self.norms if normed else None, "activation": self.activation if activates else None}
         return convolution(inputs, outputs, bias=not normed or self.on.layer_norm, **options)
+
+    def stage(self, inputs: int, outputs: int, strided: bool, rates: list[float]) -> nn.Sequential:
+        """As many residual blocks as `rates`, of drop path; `strided` halves the map before or in the first of them."""
+        layers: list[nn.Module] = []
+        if strided and self.on.separate_downsampling:
+            layers, inputs, strided = [self.norm(inputs), nn.Conv2d(inputs, outputs, 2, 2)], outputs, False
+        for place, rate in enumerate(rates):
+            layers.append(self(outputs if place else inputs, outputs, 1 if place or not strided else 2, rate))
+        return nn.Sequential(*layers)
 
     def __call__(self, inputs: int, outputs: int, stride: int, drop_path: float) -> Residual:
         on = self.on
