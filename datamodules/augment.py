@@ -3,16 +3,18 @@
 import random
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import albumentations as A
 import numpy as np
 from albumentations.augmentations.crops.transforms import CropSizeError
 
+from datamodules.policies import AugMix, RandAugment, TrivialAugment
+from datamodules.policies.policies import Policy
 from modules.contracts import ConfigError
 
 PROBE_SIZE = 224  # side of the squares that probes see where images keep their own sizes
-Recipe = Literal["none", "flip", "simclr", "strong", "moco_v1"]
+Recipe = Literal["none", "flip", "simclr", "strong", "moco_v1", "randaugment", "trivialaugment", "augmix"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Chances:
         gray: probability of losing color.
         blur: probability of a Gaussian blur, above 64 pixels: small images have no detail to spare.
         sigma: range of its width in pixels.
+        policy: last of all, with its published settings; null for none.
     """
 
     flip: float = 0.5
@@ -36,18 +39,25 @@ class Chances:
     gray: float = 0.0
     blur: float = 0.0
     sigma: tuple[float, float] = (0.1, 2.0)
+    policy: type[Policy] | None = None
 
     def blur_at(self, size: int) -> float:
         """Probability of a blur of views of `size` pixels."""
         return self.blur if size > 64 else 0.0
 
-    def transforms(self, size: int) -> list[A.BasicTransform]:
-        """The operations as albumentations transforms, for images of `size` pixels."""
+    def transforms(self, size: int, geometric: bool = True) -> list[A.BasicTransform]:
+        """The operations as albumentations transforms, for images of `size` pixels.
+
+        Args:
+            size: in pixels.
+            geometric: with a policy's shear, shift and rotation; false where boxes or masks lie over the image.
+        """
         s = self.strength
         jitter = A.ColorJitter(brightness=s, contrast=s, saturation=s, hue=self.hue, p=self.jitter)
         # the kernel follows from sigma
         blur = A.GaussianBlur(blur_limit=0, sigma_limit=self.sigma, p=self.blur_at(size))
-        return [t for t in (A.HorizontalFlip(p=self.flip), jitter, A.ToGray(p=self.gray), blur) if t.p]
+        usual = [t for t in (A.HorizontalFlip(p=self.flip), jitter, A.ToGray(p=self.gray), blur) if t.p]
+        return [*usual, *([self.policy(geometric=geometric)] if self.policy else [])]
 
 
 RECIPES: dict[Recipe, Chances] = {
@@ -58,7 +68,14 @@ RECIPES: dict[Recipe, Chances] = {
     "strong": Chances(jitter=0.8, hue=0.5, gray=0.3, blur=0.5),
     # He et al. 2020, section 3.3: crop, jitter, mirroring and gray, without blur
     "moco_v1": Chances(jitter=1.0, hue=0.4, gray=0.2),
+    "randaugment": Chances(policy=RandAugment),
+    "trivialaugment": Chances(policy=TrivialAugment),
+    "augmix": Chances(policy=AugMix),
 }
+
+Erasing = Literal["none", "constant", "color", "pixel"]
+ERASING: dict[Erasing, Any] = {"constant": (124, 116, 104), "color": "random_uniform", "pixel": "random"}
+"""Random erasing (Zhong et al. 2020): a box of 2 to 33 % of the area in ImageNet's mean, one color, or noise."""
 
 
 class Keyed:
@@ -94,14 +111,28 @@ class Augment(Keyed):
         size: side of the square result in pixels.
         crop: range of the crop's area as a fraction of the image; null takes the center crop instead.
         recipe: a name from RECIPES or albumentations transforms.
+        scale_jitter: range of the shorter side in pixels that images are resized to before a random square of `size` is
+            cut from them, in place of `crop` (Simonyan and Zisserman 2015); null for none.
+        erasing: see `ERASING`; probability 0..1 and name, or null for none.
 
     Raises:
         ConfigError: the transforms do not work on images of this size, or end in another.
     """
 
-    def __init__(self, size: int, crop: tuple[float, float] | None, recipe: Recipe | list[A.BasicTransform]):
+    def __init__(
+        self,
+        size: int,
+        crop: tuple[float, float] | None,
+        recipe: Recipe | list[A.BasicTransform],
+        scale_jitter: tuple[int, int] | None = None,
+        erasing: tuple[float, Erasing] | None = None,
+    ):
         first = [A.RandomResizedCrop((size, size), scale=crop)] if crop else center_crop(size)
-        super().__init__([*first, *recipe_transforms(recipe, size)])
+        if scale_jitter:
+            sides = range(scale_jitter[0], scale_jitter[1] + 1)
+            first = [A.SmallestMaxSize(sides), A.RandomCrop(size, size)]
+        last = [A.Erasing(p=erasing[0], fill=ERASING[erasing[1]])] if erasing else []
+        super().__init__([*first, *recipe_transforms(recipe, size), *last])
         self.size = size
         try:  # fails here, not in a worker
             self(np.zeros((size, size, 3), np.uint8))
@@ -120,9 +151,11 @@ class Augment(Keyed):
         return result
 
 
-def recipe_transforms(recipe: Recipe | list[A.BasicTransform], size: int) -> list[A.BasicTransform]:
-    """Transforms of a recipe, or a copy of a list of them, for images of `size` pixels."""
-    return RECIPES[recipe].transforms(size) if isinstance(recipe, str) else deepcopy(recipe)
+def recipe_transforms(
+    recipe: Recipe | list[A.BasicTransform], size: int, geometric: bool = True
+) -> list[A.BasicTransform]:
+    """Transforms of a recipe, see `Chances.transforms`, or a copy of a list of them, for images of `size` pixels."""
+    return RECIPES[recipe].transforms(size, geometric) if isinstance(recipe, str) else deepcopy(recipe)
 
 
 def check_result(image: np.ndarray, size: tuple[int, int]) -> None:

@@ -22,7 +22,6 @@ from modules.contracts.preprocessing import Preprocessing
 from modules.training.trusted import trusted_settings
 
 MOST_WORKERS = 64  # on machines of few cores
-
 MEANING = ("palette", "mask_values")
 Split = Literal["train", "val", "test"]
 Purpose = Literal["train", "evaluate", "plain"]
@@ -56,6 +55,7 @@ class DataModule(L.LightningDataModule):
     image_ids: dict[str, int] | None = None
     letterbox: bool = False
     original_size: bool = False
+    repeats: int = 1  # times that a sample comes in a row
     roles: ClassVar[dict[str, Role]] = {"batch_size": "loading", "workers": "loading"}
 
     def __init__(self, batch_size: int = 64, workers: int = 2):
@@ -163,7 +163,8 @@ class DataModule(L.LightningDataModule):
                 f"data.batch_size {self.batch_size} on {world} device(s) is larger than the training set of "
                 f"{size} {self.noun}: choose at most {size // world}"
             )
-        return self._loader(data, EpochSampler(size, self.seed, batch, self._rank(), world, self.resume, self.kinds()))
+        place = (batch, self._rank(), world, self.resume, self.kinds(), self.repeats)
+        return self._loader(data, EpochSampler(size, self.seed, *place))
 
     def val_dataloader(self) -> DataLoader | list:
         loader = self._in_order("val", "evaluate")

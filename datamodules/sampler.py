@@ -20,6 +20,8 @@ class EpochSampler(DistributedSampler):
         resume: (epoch, samples) already seen of that epoch by all devices.
         kinds: group of each sample, int (size,); global batches are of one group, but for those between two groups
             (aspect-ratio grouping). Null for none.
+        repeats: number of times that each sample comes in a row, with an epoch of its own in every key (repeated
+            augmentation); an epoch takes as many times fewer samples.
     """
 
     def __init__(
@@ -31,11 +33,12 @@ class EpochSampler(DistributedSampler):
         devices: int = 1,
         resume: tuple[int, int] = (0, 0),
         kinds: np.ndarray | None = None,
+        repeats: int = 1,
     ):
         self.size, self.seed, self.resume = size, seed, resume
         self.kinds, self.batch = kinds, batch
         self.usable = size - size % batch if batch else size
-        self.rank, self.devices = rank, devices
+        self.rank, self.devices, self.repeats = rank, devices, repeats
         self.epoch = resume[0]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -47,7 +50,10 @@ class EpochSampler(DistributedSampler):
                 order = self._grouped(order[: self.usable], random)
         # Keyed on the epoch, not on "once": Lightning may ask for the same epoch's iterator twice.
         seen = self.resume[1] if self.epoch == self.resume[0] else 0
-        return ((self.epoch, int(i)) for i in order[seen + self.rank : self.usable : self.devices])
+        places = range(seen + self.rank, self.usable, self.devices)
+        return (
+            (self.epoch * self.repeats + place % self.repeats, int(order[place // self.repeats])) for place in places
+        )
 
     def __len__(self) -> int:
         return len(range(self.rank, self.usable, self.devices))

@@ -59,7 +59,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
     required_keys: ClassVar[tuple[str, ...]] = ()
     protocols: ClassVar[dict[str, str]] = {}
     pretraining: ClassVar[bool] = False
-    views: ClassVar[tuple[int, int]] = (1, 1)
+    views: tuple[int, int] = (1, 1)
     letterbox: ClassVar[bool] = False
     generative: ClassVar[bool] = False
     original_size: ClassVar[bool] = False

@@ -20,6 +20,7 @@ from modules.export import Classifier, Graph, Preprocess, image_graph
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
 from modules.insight.targets import class_index, class_score
+from modules.losses.classification import jensen_shannon
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
@@ -43,6 +44,8 @@ class Classification(VisionTask):
         mixup: MixUp's alpha on training batches (Zhang et al. 2018); 0 is off.
         cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.
         mixing: manifold mixup, PatchUp and PuzzleMix on training batches.
+        jsd_weight: weight of the Jensen-Shannon divergence of the answers to several views of an image, 12 in AugMix
+            (Hendrycks et al. 2020); needs `data.views` 3 and `data.consistent_views`. 0 is without.
         aux_loss_weight: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without
             them. `inception_v1` was published with two, at 0.3 (Szegedy et al. 2015).
         adversarial: adversarial training: each batch is changed within `adversarial_eps` so that its loss rises, by
@@ -72,6 +75,7 @@ class Classification(VisionTask):
         mixup: float = 0.0,
         cutmix: float = 0.0,
         mixing: Mixing = Mixing(),
+        jsd_weight: float = 0.0,
         aux_loss_weight: float = 0.0,
         adversarial: Method = "none",
         adversarial_eps: float | str = "8/255",
@@ -84,7 +88,8 @@ class Classification(VisionTask):
             raise ConfigError("model.mixing changes layers in the network, which model.compile fixes: leave out one")
         super().__init__(**kwargs)
         classes = class_names(classes, "model.classes")
-        for name, value in {"mixup": mixup, "cutmix": cutmix, "aux_loss_weight": aux_loss_weight}.items():
+        ranges = {"mixup": mixup, "cutmix": cutmix, "jsd_weight": jsd_weight, "aux_loss_weight": aux_loss_weight}
+        for name, value in ranges.items():
             check_range(f"model.{name}", value)
         self.published = head == "pretrained"
         if self.published:
@@ -110,6 +115,14 @@ class Classification(VisionTask):
         self.aux_loss_weight = aux_loss_weight
         self.auxiliaries = auxiliaries(self.backbone, count) if aux_loss_weight else nn.ModuleList()
         self.mixer = Mixer(mixup, cutmix, mixing, self.backbone)
+        self.jsd_weight = jsd_weight
+        if jsd_weight:
+            if self.mixer.kinds or aux_loss_weight or adversarial != "none":
+                raise ConfigError(
+                    "model.jsd_weight compares views of one image: leave out mixup, cutmix, mixing, aux_loss_weight "
+                    "and adversarial"
+                )
+            self.views = (2, 8)
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro"),
@@ -153,22 +166,33 @@ class Classification(VisionTask):
     def classifier(self) -> nn.Module | None:
         return self.head.fc if self.published else None
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if self.jsd_weight and "views" in batch:
+            batch["image"], *batch["views"] = batch["views"]
+        return super().on_after_batch_transfer(batch, dataloader_idx)
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         mix, classes = self._mix(batch, index), len(self.classes or ())
         batch["image"] = image = mix.on_input(batch["image"])
         batch["label"] = label = mix.labels(batch["label"], classes)
         if self.robust.method != "none":
             image = self._attacked(batch, index)
+        if self.jsd_weight:  # one pass, with the statistics of all views
+            image = torch.cat([image, *batch["views"]])
         with mix.inside(self.backbone.net):
             logits = self(image)
         label = mix.labels(label, classes)
+        logits, *others = logits.split(len(label))
         values: dict[str, Tensor | float] = {"loss": self.head.loss(logits, label)}
         if label.ndim == 1:  # mixed ones are no class
             values["accuracy"] = (logits.argmax(1) == label).float().mean()
         if self.auxiliaries:
             values["loss_auxiliary"] = sum(self.head.loss(logits(), label) for logits in self.auxiliaries)
+        if others:
+            values["loss_consistency"] = jensen_shannon([self.head.probabilities(one) for one in (logits, *others)])
         self.log_step(values, len(label))
-        return values["loss"] + self.aux_loss_weight * values.get("loss_auxiliary", 0)
+        consistency = self.jsd_weight * values.get("loss_consistency", 0)
+        return values["loss"] + consistency + self.aux_loss_weight * values.get("loss_auxiliary", 0)
 
     def targets(self, batch: Batch, wanted: str | None = None) -> list[int]:
         found = self(batch["image"]).argmax(1).tolist()

@@ -123,7 +123,7 @@ def draw_views(batch: Batch, samples: int, backbone: Backbone | None, data: Ligh
 
     Null for clips and images of several sizes.
     """
-    views = batch.get("views") or [batch.get("image")]
+    views = [*([batch["image"]] if "image" in batch else []), *batch.get("views", [])] or [None]
     if not all(isinstance(view, Tensor) and view.ndim == 4 for view in views):
         return None
     views = [view[:samples] for view in views]

@@ -51,7 +51,8 @@ class ObjectAugment(Keyed):
         own = isinstance(recipe, list)
         chances = Chances(flip=0.0) if own else RECIPES[recipe]
         self.flip = chances.flip  # applied to each image of a mosaic by itself
-        transforms = recipe_transforms(recipe, 0) if own else replace(chances, flip=0.0).transforms(_side(target_size))
+        plain = replace(chances, flip=0.0)
+        transforms = recipe_transforms(recipe, 0) if own else plain.transforms(_side(target_size), geometric=False)
         for transform in leaves(transforms):
             check_nearest(transform)
         self.moves = any(isinstance(transform, A.DualTransform) for transform in leaves(transforms))

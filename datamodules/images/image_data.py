@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.augment import RECIPES, Augment, Chances, Recipe, check_area
+from datamodules.augment import RECIPES, Augment, Chances, Erasing, Recipe, check_area
 from datamodules.augmentation_parameters import Kind
 from datamodules.base import Purpose, Split
 from datamodules.cache import cached_tensors, digest
 from datamodules.image_files import ImageFilesData
 from datamodules.images.on_device import DeviceViews, Resident
+from datamodules.images.pipelines import PolicySettings
 from datamodules.inspection import MAX_PIXELS
 from datamodules.letterbox import Letterbox
 from datamodules.sampler import EpochSampler
@@ -38,8 +39,18 @@ class ImageDataModule(ImageFilesData):
         crop: range of the random crop's area as a fraction of the image; null takes the center crop.
         local_crop: the same for the local views.
         augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
-            hue, when color says nothing), `moco_v1` (as MoCo's first version: strong jitter always, no blur), or
-            albumentations transforms, applied after the crop to uint8 images.
+            hue, when color says nothing), `moco_v1` (as MoCo's first version: strong jitter always, no blur),
+            `randaugment`, `trivialaugment` or `augmix` (after a flip, with their published settings), or albumentations
+            transforms, applied after the crop to uint8 images.
+        scale_jitter: range of the shorter side in pixels that training images are resized to before a random square is
+            cut from them, in place of `crop`, such as [256, 512] for VGG's 224 pixels.
+        erasing: random erasing of a box in training: `constant` with ImageNet's mean color, `color` with a random one,
+            `pixel` with noise.
+        erasing_prob: its probability, 0..1.
+        repeats: repeated augmentation: each image comes so often in a batch, augmented anew, and an epoch takes as many
+            times fewer images (Hoffer et al. 2020).
+        consistent_views: all views share crop and flip, and the first has nothing else, for AugMix's consistency
+            (`model.jsd_weight`); validation sees single images.
         augment_device: where views are made: `cpu` in the loader's processes, `device` those of the named recipes where
             the network runs, whole batches at once. There the images stay as they are if they have one size of up to
             2 x image_size; others are first brought to centered squares of 2 x image_size.
@@ -55,6 +66,11 @@ class ImageDataModule(ImageFilesData):
         "crop": "input",
         "local_crop": "input",
         "augment": "input",
+        "scale_jitter": "training",
+        "erasing": "training",
+        "erasing_prob": "training",
+        "repeats": "training",
+        "consistent_views": "training",
         "augment_device": "input",
         "cache_on_device": "training",
     }
@@ -68,6 +84,11 @@ class ImageDataModule(ImageFilesData):
         crop: tuple[float, float] | None = None,
         local_crop: tuple[float, float] = (0.05, 0.4),
         augment: Recipe | list[A.BasicTransform] = "none",
+        scale_jitter: tuple[int, int] | None = None,
+        erasing: Erasing = "none",
+        erasing_prob: float = 0.25,
+        repeats: int = 1,
+        consistent_views: bool = False,
         augment_device: Literal["cpu", "device"] = "cpu",
         cache_on_device: Resident = "auto",
         **kwargs,
@@ -83,8 +104,10 @@ class ImageDataModule(ImageFilesData):
             _check_local(local_views, local_size, views, image_size)
             kinds.append((local_views, local_size, local_crop))
         self.plain = Augment(image_size, None, "none")
-        # one list per kind of view
-        self.pipelines = [[Augment(size, area, augment)] * count for count, size, area in kinds]
+        policy = PolicySettings(scale_jitter, erasing, erasing_prob, repeats, consistent_views)
+        policy.check(kinds, augment, augment_device)
+        self.repeats, self.consistent_views = repeats, consistent_views
+        self.pipelines = policy.pipelines(kinds, augment)  # one list per kind of view
         self.on_device: DeviceViews | None = None
         if augment_device == "device":
             self.on_device = DeviceViews(
@@ -121,7 +144,7 @@ class ImageDataModule(ImageFilesData):
         (source, indices), skip = self.splits[split], self.on_error == "skip"
         if purpose == "evaluate" and self.letterbox:
             return LetterboxedImages(source, indices, Letterbox(None if self.original_size else self.target_size), skip)
-        if purpose == "plain" or (purpose == "evaluate" and self.views == 1):
+        if purpose == "plain" or (purpose == "evaluate" and (self.views == 1 or self.consistent_views)):
             return ImageDataset(source, indices, [self.plain], 0, skip)
         train = purpose == "train"
         seed = self.seed if train else 0
@@ -192,11 +215,11 @@ class ImageDataModule(ImageFilesData):
 
 
 def _named(augment: Recipe | list[A.BasicTransform]) -> Chances:
-    if isinstance(augment, str):
+    if isinstance(augment, str) and not RECIPES[augment].policy:
         return RECIPES[augment]
     raise ConfigError(
-        f"data.augment_device device makes the views of named recipes only: set data.augment to one of "
-        f"{', '.join(RECIPES)}, or data.augment_device to cpu"
+        f"data.augment_device device makes the views of some named recipes only: set data.augment to one of "
+        f"{', '.join(name for name, one in RECIPES.items() if not one.policy)}, or data.augment_device to cpu"
     )
 
 

@@ -34,7 +34,7 @@ class MaskAugment(Keyed):
         balanced: float,
         recipe: Recipe | list[A.BasicTransform],
     ):
-        transforms = recipe_transforms(recipe, min(size))
+        transforms = recipe_transforms(recipe, min(size), geometric=False)
         for transform in leaves(transforms):
             _prepare(transform)
         super().__init__(transforms)

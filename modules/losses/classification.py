@@ -77,3 +77,9 @@ def focal_factor(logs: Tensor, gamma: float) -> Tensor:
     """(1 - p)^gamma of log-probabilities, in their shape."""
     # At p = 1 the slope is infinite for a gamma below 1, and infinity times nothing would be the gradient.
     return (-logs.expm1()).clamp_min(torch.finfo(logs.dtype).tiny) ** gamma
+
+
+def jensen_shannon(probabilities: list[Tensor]) -> Tensor:
+    """Jensen-Shannon divergence of K distributions (B, C), mean over the batch: that of each to their mean, 0..ln K."""
+    log_mean = torch.stack(probabilities).mean(0).clamp(1e-7, 1).log()
+    return torch.stack([functional.kl_div(log_mean, one, reduction="batchmean") for one in probabilities]).mean()

@@ -30,6 +30,7 @@ from benchmarks import (
     mixing,
     near_sentences,
     overhead,
+    policies,
     pretraining,
     rcnn,
     report,
@@ -422,6 +423,13 @@ def test_mixing_has_a_row_for_each_kind(tmp_path):
     mixing.main([*options.split(), "--json", str(tmp_path / "mixing.json")])
     rows = written(tmp_path / "mixing.json")["rows"]
     assert len(rows) == 7 and all(min(*row["ours"], *row["peer"]) > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_policies_are_compared_in_every_size(tmp_path):
+    policies.main(["--sizes", "8", "16", "--count", "2", "--repeats", "1", "--json", str(tmp_path / "policies.json")])
+    rows = written(tmp_path / "policies.json")["rows"]
+    assert [row["what"] for row in rows if row["mark"]] == ["RandAugment, 8 px", "RandAugment, 16 px"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ FEWER = ["--data.train", "48"]
 RANDOM = {
     "classification": "--model.head.dropout 0.2 --model.mixup 0.5 --model.mixing.manifold_mixup 1 "
     "--model.mixing.patchup_soft 0.5 --model.mixing.patchup_block 1 --model.mixing.puzzlemix 1 --model.drop_path 0.1 "
-    "--model.ema_decay 0.9 --model.adversarial pgd --model.adversarial_steps 1".split()
+    "--model.ema_decay 0.9 --model.adversarial pgd --model.adversarial_steps 1 --data.augment augmix --data.repeats 2 "
+    "--data.erasing pixel".split()
     + EXPLANATIONS,
     "classification, auxiliary": "--model.backbone inception_v1 --model.aux_loss_weight 0.3".split(),  # with dropout
     "simclr": [],

@@ -23,7 +23,8 @@ def custom() -> list[A.BasicTransform]:
     return [A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1)], p=0.7), A.GaussNoise(p=0.7), A.CoarseDropout(p=0.7)]
 
 
-RECIPES = {"flip": lambda: "flip", "simclr": lambda: "simclr", "list": custom}
+RECIPES = {name: lambda name=name: name for name in ("flip", "simclr", "randaugment", "trivialaugment", "augmix")}
+RECIPES["list"] = custom
 
 
 def digests(recipe: str) -> list[str]:

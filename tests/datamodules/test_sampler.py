@@ -96,3 +96,15 @@ def test_epochs_after_the_resumed_one_are_whole():
 def test_the_order_is_the_same_for_any_number_of_workers(workers):
     loader = DataLoader(Keys(), 4, sampler=EpochSampler(16, 0, 4), num_workers=workers, collate_fn=list)
     assert list(chain(*loader)) == list(EpochSampler(16, 0, 4))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_repeated_samples_come_in_a_row_each_with_a_key_of_its_own(devices):
+    whole = [index for _, index in epoch(EpochSampler(50, 0), 1)]
+    parts = [epoch(EpochSampler(50, 0, 12, rank, devices, repeats=3), 1) for rank in range(devices)]
+    keys = [key for step in zip(*parts, strict=True) for key in step]
+    assert [index for _, index in keys] == [index for index in whole[:16] for _ in range(3)]
+    assert len(set(keys)) == 48  # each is augmented anew
+    assert not {e for e, _ in keys} & {e for e, _ in epoch(EpochSampler(50, 0, 12, repeats=3), 2)}
+    resumed = epoch(EpochSampler(50, 0, 12, 0, devices, (1, 24), repeats=3), 1)
+    assert resumed == parts[0][24 // devices :]
