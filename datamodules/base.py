@@ -53,8 +53,7 @@ class DataModule(L.LightningDataModule):
     mask_values: list[int] | None = None
     category_ids: list[int] | None = None
     image_ids: dict[str, int] | None = None
-    letterbox: bool = False
-    original_size: bool = False
+    letterbox = original_size = False
     repeats: int = 1  # times that a sample comes in a row
     roles: ClassVar[dict[str, Role]] = {"batch_size": "loading", "workers": "loading"}
 
@@ -163,8 +162,8 @@ class DataModule(L.LightningDataModule):
                 f"data.batch_size {self.batch_size} on {world} device(s) is larger than the training set of "
                 f"{size} {self.noun}: choose at most {size // world}"
             )
-        place = (batch, self._rank(), world, self.resume, self.kinds(), self.repeats)
-        return self._loader(data, EpochSampler(size, self.seed, *place))
+        more = {"kinds": self.kinds(), "repeats": self.repeats}
+        return self._loader(data, EpochSampler(size, self.seed, batch, self._rank(), world, self.resume, **more))
 
     def val_dataloader(self) -> DataLoader | list:
         loader = self._in_order("val", "evaluate")
@@ -231,8 +230,8 @@ class DataModule(L.LightningDataModule):
         data = self.dataset(split, purpose)
         if data is None:
             return None
-        rank, world = (self._rank(), self._world()) if shared else (0, 1)
-        return self._loader(data, DistributedSequentialSampler(len(data), self.batch_size, rank, world))
+        place = (self._rank(), self._world()) if shared else (0, 1)
+        return self._loader(data, DistributedSequentialSampler(len(data), self.batch_size, *place))
 
     def _loader(self, data: Dataset, sampler: DistributedSampler, batched: bool = False) -> DataLoader:
         """A data loader; `batched`: a key of the sampler stands for a batch, not for a sample."""

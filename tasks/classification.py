@@ -10,29 +10,26 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
-from modules.backbones.classics.auxiliary import auxiliaries
 from modules.backbones.fold_batchnorm import folded
 from modules.backbones.size import published as published_size
-from modules.contracts import Batch, ConfigError, Prediction, check_range
+from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.crops import CropTest, CropTTA, Views, averaged_protocols, mean_over, mean_probabilities
 from modules.export import Classifier, Graph, Preprocess, image_graph
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
 from modules.insight.targets import class_index, class_score
-from modules.losses.classification import jensen_shannon
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
 from modules.training.adversarial_training import AdversarialTraining, Method
-from modules.training.mixing import Mixer, Mixing
-from modules.training.mixing.mixer import UNMIXED, Mix, gradient_saliency
+from modules.training.mixing import Mixing
 from tasks.base import Stage
+from tasks.classification_training import ClassificationTraining
 from tasks.ensemble import Ensemble
-from tasks.vision import VisionTask
 
 
-class Classification(VisionTask):
+class Classification(ClassificationTraining):
     """Image classification: one class (or several, with `head.loss: binary`) per image.
 
     `frozen: true` is the linear probe; `optim.layer_decay` gives lower layers lower learning rates.
@@ -84,19 +81,13 @@ class Classification(VisionTask):
         ensemble: list[str] | str | None = None,
         **kwargs,
     ):
-        if mixing.hidden and kwargs.get("compile"):
-            raise ConfigError("model.mixing changes layers in the network, which model.compile fixes: leave out one")
         super().__init__(**kwargs)
         classes = class_names(classes, "model.classes")
-        ranges = {"mixup": mixup, "cutmix": cutmix, "jsd_weight": jsd_weight, "aux_loss_weight": aux_loss_weight}
-        for name, value in ranges.items():
-            check_range(f"model.{name}", value)
         self.published = head == "pretrained"
         if self.published:
             classes, head = classes or self.backbone.class_names(), partial(published, backbone=self.backbone)
         if not classes or len(classes) < 2:
             raise ConfigError("classification needs at least two classes: from the data, or as --model.classes")
-        self.robust = AdversarialTraining(adversarial, adversarial_eps, adversarial_steps)
         self.classes, count = classes, len(classes)
         self.head = self.attach(ClassificationHead, head, count)
         if self.published:  # some see tokens or the last map, but the features are the published ones
@@ -108,21 +99,9 @@ class Classification(VisionTask):
         self.ensemble = Ensemble(ensemble)
         known = self.protocols | {"loss": f"{self.head.eval_protocol}, mean over images"}
         self.protocols = averaged_protocols(known, tta, 1 + len(self.ensemble.runs))
-        if aux_loss_weight and self.frozen:
-            raise ConfigError(
-                "auxiliary classifiers help the backbone to learn, but it is frozen: set aux_loss_weight to 0"
-            )
-        self.aux_loss_weight = aux_loss_weight
-        self.auxiliaries = auxiliaries(self.backbone, count) if aux_loss_weight else nn.ModuleList()
-        self.mixer = Mixer(mixup, cutmix, mixing, self.backbone)
-        self.jsd_weight = jsd_weight
-        if jsd_weight:
-            if self.mixer.kinds or aux_loss_weight or adversarial != "none":
-                raise ConfigError(
-                    "model.jsd_weight compares views of one image: leave out mixup, cutmix, mixing, aux_loss_weight "
-                    "and adversarial"
-                )
-            self.views = (2, 8)
+        self.configure_mixing(mixup, cutmix, mixing)
+        self.configure_auxiliaries(aux_loss_weight, count)
+        self.configure_robustness(AdversarialTraining(adversarial, adversarial_eps, adversarial_steps), jsd_weight)
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro"),
@@ -166,65 +145,12 @@ class Classification(VisionTask):
     def classifier(self) -> nn.Module | None:
         return self.head.fc if self.published else None
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        if self.jsd_weight and "views" in batch:
-            batch["image"], *batch["views"] = batch["views"]
-        return super().on_after_batch_transfer(batch, dataloader_idx)
-
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        mix, classes = self._mix(batch, index), len(self.classes or ())
-        batch["image"] = image = mix.on_input(batch["image"])
-        batch["label"] = label = mix.labels(batch["label"], classes)
-        if self.robust.method != "none":
-            image = self._attacked(batch, index)
-        if self.jsd_weight:  # one pass, with the statistics of all views
-            image = torch.cat([image, *batch["views"]])
-        with mix.inside(self.backbone.net):
-            logits = self(image)
-        label = mix.labels(label, classes)
-        logits, *others = logits.split(len(label))
-        values: dict[str, Tensor | float] = {"loss": self.head.loss(logits, label)}
-        if label.ndim == 1:  # mixed ones are no class
-            values["accuracy"] = (logits.argmax(1) == label).float().mean()
-        if self.auxiliaries:
-            values["loss_auxiliary"] = sum(self.head.loss(logits(), label) for logits in self.auxiliaries)
-        if others:
-            values["loss_consistency"] = jensen_shannon([self.head.probabilities(one) for one in (logits, *others)])
-        self.log_step(values, len(label))
-        consistency = self.jsd_weight * values.get("loss_consistency", 0)
-        return values["loss"] + consistency + self.aux_loss_weight * values.get("loss_auxiliary", 0)
-
     def targets(self, batch: Batch, wanted: str | None = None) -> list[int]:
         found = self(batch["image"]).argmax(1).tolist()
         return found if wanted is None else [class_index(wanted, self.classes or ())] * len(found)
 
     def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:
         return class_score(self(batch["image"]), targets)
-
-    def check_sides(self, sides: dict[str, int]) -> None:
-        super().check_sides(sides)
-        side = next(iter(sides.values()), None)
-        if side is not None:
-            self.mixer.check(self.backbone, side, side)
-
-    def _mix(self, batch: Batch, index: int) -> Mix:
-        """The mixing of a batch in training, a function of seed, epoch and batch."""
-        label, training = batch["label"], self._trainer is not None and self.trainer.training
-
-        def saliency(image: Tensor) -> Tensor:
-            return gradient_saliency(lambda changed: self.head.loss(self(changed), label), image)
-
-        return self.mixer.draw((self.data.seed, self.current_epoch, index), saliency) if training else UNMIXED
-
-    def _attacked(self, batch: Batch, index: int) -> Tensor:
-        """The batch's images, changed within the ball around each so that the loss of training rises."""
-
-        def loss(logits: Tensor, label: Tensor) -> Tensor:
-            return len(label) * self.head.loss(logits, label)
-
-        ids = batch.get("id") or [(index, self.global_rank, place) for place in range(len(batch["image"]))]
-        keys = [(self.data.seed, self.current_epoch, name) for name in ids]
-        return self.robust.attack(self, self.backbone, self, batch["image"], batch["label"], loss, keys)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         if self.ensemble.runs:

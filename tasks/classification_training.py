@@ -1,0 +1,117 @@
+"""Training step of image classification: mixing, adversarial images, consistency of views, auxiliary classifiers."""
+
+import torch
+from torch import Tensor, nn
+
+from modules.backbones.classics.auxiliary import auxiliaries
+from modules.contracts import Batch, ConfigError, check_range
+from modules.heads.base import ClassificationHead
+from modules.losses.classification import jensen_shannon
+from modules.training.adversarial_training import AdversarialTraining
+from modules.training.mixing import Mixer, Mixing
+from modules.training.mixing.mixer import UNMIXED, Mix, gradient_saliency
+from tasks.vision import VisionTask
+
+
+class ClassificationTraining(VisionTask):
+    """Base of `Classification`: its training step, and the checks of what changes it."""
+
+    head: ClassificationHead
+
+    def configure_mixing(self, mixup: float, cutmix: float, mixing: Mixing) -> None:
+        """Set how batches are mixed; see `Classification`.
+
+        Raises:
+            ConfigError: a value out of range, a layer that cannot be mixed, or layers of a compiled network.
+        """
+        for name, value in {"mixup": mixup, "cutmix": cutmix}.items():
+            check_range(f"model.{name}", value)
+        if mixing.hidden and self.compiled:
+            raise ConfigError("model.mixing changes layers in the network, which model.compile fixes: leave out one")
+        self.mixer = Mixer(mixup, cutmix, mixing, self.backbone)
+
+    def configure_auxiliaries(self, weight: float, classes: int) -> None:
+        """Make the auxiliary classifiers, if their loss has a weight.
+
+        Raises:
+            ConfigError: a weight out of range, or a frozen backbone.
+        """
+        check_range("model.aux_loss_weight", weight)
+        if weight and self.frozen:
+            raise ConfigError(
+                "auxiliary classifiers help the backbone to learn, but it is frozen: set aux_loss_weight to 0"
+            )
+        self.aux_loss_weight = weight
+        self.auxiliaries = auxiliaries(self.backbone, classes) if weight else nn.ModuleList()
+
+    def configure_robustness(self, robust: AdversarialTraining, jsd_weight: float) -> None:
+        """Set adversarial training and the weight of the consistency of views, behind the other two.
+
+        Raises:
+            ConfigError: a weight out of range, or consistency with anything that changes images or labels.
+        """
+        check_range("model.jsd_weight", jsd_weight)
+        self.robust, self.jsd_weight = robust, jsd_weight
+        if not jsd_weight:
+            return
+        if self.mixer.kinds or self.aux_loss_weight or robust.method != "none":
+            raise ConfigError(
+                "model.jsd_weight compares views of one image: leave out mixup, cutmix, mixing, aux_loss_weight and "
+                "adversarial"
+            )
+        self.views = (2, 8)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if self.jsd_weight and "views" in batch:
+            batch["image"], *batch["views"] = batch["views"]
+        return super().on_after_batch_transfer(batch, dataloader_idx)
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        mix, classes = self._mix(batch, index), len(self.classes or ())
+        batch["image"] = image = mix.on_input(batch["image"])
+        batch["label"] = label = mix.labels(batch["label"], classes)
+        if self.robust.method != "none":
+            image = self._attacked(batch, index)
+        if self.jsd_weight:  # one pass, with the statistics of all views
+            image = torch.cat([image, *batch["views"]])
+        with mix.inside(self.backbone.net):
+            logits = self(image)
+        label = mix.labels(label, classes)
+        logits, *others = logits.split(len(label))
+        loss = total = self.head.loss(logits, label)
+        values: dict[str, Tensor | float] = {"loss": loss}
+        if label.ndim == 1:  # mixed ones are no class
+            values["accuracy"] = (logits.argmax(1) == label).float().mean()
+        if self.auxiliaries:
+            auxiliary = torch.stack([self.head.loss(logits(), label) for logits in self.auxiliaries]).sum()
+            values["loss_auxiliary"], total = auxiliary, total + self.aux_loss_weight * auxiliary
+        if others:
+            consistency = jensen_shannon([self.head.probabilities(one) for one in (logits, *others)])
+            values["loss_consistency"], total = consistency, total + self.jsd_weight * consistency
+        self.log_step(values, len(label))
+        return total
+
+    def check_sides(self, sides: dict[str, int]) -> None:
+        super().check_sides(sides)
+        side = next(iter(sides.values()), None)
+        if side is not None:
+            self.mixer.check(self.backbone, side, side)
+
+    def _mix(self, batch: Batch, index: int) -> Mix:
+        """The mixing of a batch in training, a function of seed, epoch and batch."""
+        label, training = batch["label"], self._trainer is not None and self.trainer.training
+
+        def saliency(image: Tensor) -> Tensor:
+            return gradient_saliency(lambda changed: self.head.loss(self(changed), label), image)
+
+        return self.mixer.draw((self.data.seed, self.current_epoch, index), saliency) if training else UNMIXED
+
+    def _attacked(self, batch: Batch, index: int) -> Tensor:
+        """The batch's images, changed within the ball around each so that the loss of training rises."""
+
+        def loss(logits: Tensor, label: Tensor) -> Tensor:
+            return len(label) * self.head.loss(logits, label)
+
+        ids = batch.get("id") or [(index, self.global_rank, place) for place in range(len(batch["image"]))]
+        keys = [(self.data.seed, self.current_epoch, name) for name in ids]
+        return self.robust.attack(self, self.backbone, self, batch["image"], batch["label"], loss, keys)
