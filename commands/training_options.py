@@ -9,7 +9,7 @@ from callbacks.range_test import LearningRateRangeTest
 from commands.given_settings import typed_names
 from commands.trained import Trained
 from modules.contracts import ConfigError, check_range
-from tasks import Classification, Task
+from tasks import Task, VisionTask
 
 OFF = {"early_stopping": None, "find_lr": False}
 """Options of the training, and their values without an effect."""
@@ -69,7 +69,7 @@ def check_task(task: Task, settings: Namespace, before: dict[str, Any]) -> None:
     Raises:
         ConfigError: names the option or the callback, and what to do.
     """
-    if isinstance(task, Classification):
+    if isinstance(task, VisionTask):
         task.check_fit()
     given = settings.trainer.callbacks or []
     given = {one.class_path.rpartition(".")[2]: one for one in (given if isinstance(given, list) else [given])}

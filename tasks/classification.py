@@ -126,6 +126,7 @@ class Classification(ClassificationTraining):
         Raises:
             ConfigError: crops of larger images, which training does not see, or an ensemble.
         """
+        super().check_fit()
         if self.ensemble.runs:
             raise ConfigError("model.ensemble is about validate, test and predict: leave it out of fit")
         if self.crop_test.tta.crops != "center":

@@ -14,10 +14,10 @@ from modules.backbones.size import blank, size_error, smallest
 from modules.contracts import Backbone, Batch, ConfigError, check_range, refuse_raw
 from modules.heads.base import H, Head, HeadFactory, through
 from modules.training.transfer import describe, load_backbone
-from tasks.base import Task
+from tasks.unfreezing import Unfreezing
 
 
-class VisionTask(Task):
+class VisionTask(Unfreezing):
     """Base of the tasks with a backbone.
 
     `pools` is true for tasks on pooled features (`Backbone.pool`) and false for tasks on maps; `attach` sets it.

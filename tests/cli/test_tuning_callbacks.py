@@ -36,14 +36,25 @@ def test_a_backbone_that_is_unfrozen_learns_from_then_on(graft):
 
 
 @pytest.mark.slow
-def test_a_backbone_that_was_unfrozen_before_a_kill_learns_on(tmp_path):
-    typed = "--trainer.max_epochs 3 --trainer.limit_train_batches 3 --trainer.callbacks+ BackboneFinetuning"
-    typed += " --trainer.callbacks.unfreeze_backbone_at_epoch 1 --checkpoint.every_n_steps 1"
+@pytest.mark.parametrize(
+    "unfreezing",
+    [
+        "--trainer.callbacks+ BackboneFinetuning --trainer.callbacks.unfreeze_backbone_at_epoch 1",
+        "--model.unfreeze 0:head,1:stage4,2:all",
+    ],
+    ids=["BackboneFinetuning", "unfreeze"],
+)
+def test_a_backbone_that_was_unfrozen_before_a_kill_learns_on(tmp_path, unfreezing):
+    typed = f"--trainer.max_epochs 3 --trainer.limit_train_batches 3 {unfreezing} --checkpoint.every_n_steps 1"
     fit = ["fit", "--config", str(ROOT / FIT[2]), *FIT[3:], *typed.split()]
     whole_and_killed(fit, 7, tmp_path)
     assert forked(command_line([*fit, "--run_dir", "killed", "--ckpt_path", "auto"]), tmp_path) == [0]
     whole, resumed = (state(tmp_path / run)["state_dict"] for run in ("whole", "killed"))
     assert all(value.equal(resumed[name]) for name, value in whole.items())
+
+
+def test_a_stage_that_does_not_exist_is_refused_with_those_there_are(refused):
+    refused(2, [*FIT, "--model.unfreeze", "0:head,1:stage9"], "model.unfreeze", "stage9", "stage4", "head", "all")
 
 
 def test_averaged_weights_are_trained_again_by_config_yaml_and_tested_without_advice(graft, capsys):

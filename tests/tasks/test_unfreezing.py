@@ -1,0 +1,95 @@
+"""Gradual unfreezing: which parameters learn from which epoch on, and resuming."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from modules.contracts import ConfigError
+from modules.training.optim import Optim
+from tasks import Classification, SimCLR
+from tasks.unfreezing import read_schedule
+from tests.helpers.errors import refuses
+from tests.helpers.training import quiet
+
+CLASSES = ["cat", "dog", "cow"]
+
+
+def classification(unfreeze: str | None = "0:head,1:stage4,2:all", backbone: str = "test_resnet", **more):
+    torch.manual_seed(0)
+    return Classification(
+        classes=CLASSES, backbone=backbone, unfreeze=unfreeze, optim=Optim(lr=1e-3, schedule="constant"), **more
+    )
+
+
+def batches(count: int = 2) -> DataLoader:
+    random = torch.Generator().manual_seed(0)
+    made = [
+        {
+            "image": torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=random),
+            "label": torch.arange(6) % 3,
+        }
+        for _ in range(count)
+    ]
+    return DataLoader(made, batch_size=None, collate_fn=dict)
+
+
+def fit(task: Classification, epochs: int, **more) -> dict[str, torch.Tensor]:
+    trainer = quiet(max_epochs=epochs)
+    trainer.fit(task, batches(), weights_only=True, **more)
+    task.trained_by = trainer
+    return {name: value.clone() for name, value in task.state_dict().items()}
+
+
+def changed(before: dict, after: dict) -> set[str]:
+    return {name for name, value in after.items() if not torch.equal(value, before[name])}
+
+
+def test_parts_learn_from_their_epoch_on_and_batch_norms_with_them():
+    start = {name: value.clone() for name, value in classification().state_dict().items()}
+    after = [fit(classification(), epochs) for epochs in (1, 2, 3)]
+    moved = [changed(start, one) for one in after]
+    assert moved[0] == {"head.fc.weight", "head.fc.bias"}
+    stage = {name for name in moved[1] if "backbone" in name}
+    assert stage and all(name.startswith("backbone.net.layer4.") for name in stage)
+    assert any("running_mean" in name for name in stage)
+    assert {name for name, _ in classification().named_parameters()} <= moved[2]
+
+
+def test_with_everything_from_epoch_0_on_training_is_as_without():
+    plain, unfrozen = (fit(classification(text), 2) for text in (None, "0:all"))
+    assert not changed(plain, unfrozen)
+
+
+def test_a_head_alone_learns_as_with_a_frozen_backbone():
+    frozen, locked = fit(classification(None, frozen=True), 1), fit(classification("0:head"), 1)
+    assert not changed(frozen, locked)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_resumed_training_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path, epochs):
+    whole, part, resumed = classification(), classification(), classification()
+    expected = fit(whole, 3)
+    fit(part, epochs)
+    part.trained_by.save_checkpoint(tmp_path / "part.ckpt")
+    assert not changed(expected, fit(resumed, 3, ckpt_path=tmp_path / "part.ckpt"))
+
+
+def test_stages_divide_the_parameters_of_every_backbone():
+    for name, count in (("test_resnet", 5), ("test_convnext", 4), ("test_efficientnet", 5), ("test_vit", 1)):
+        task = classification(backbone=name)
+        parts = [task.part(f"stage{i}") for i in range(count)]
+        assert sum(map(len, parts)) == len(set.union(*parts))
+        assert set.union(*parts) | task.part("head") >= {n for n, p in task.named_parameters() if p.requires_grad}
+    assert task.part("blocks.1") < task.part("stage0")
+
+
+def test_parts_that_do_not_exist_and_other_texts_are_refused():
+    with refuses(ConfigError, "model.unfreeze", "stage7", "test_resnet", "stage4", "layer4", "head", "all"):
+        classification("0:head,1:stage7").check_fit()
+    with refuses(ConfigError, "model.unfreeze", "model.frozen"):
+        classification(frozen=True).check_fit()
+    with refuses(ConfigError, "model.unfreeze", "SimCLR"):
+        SimCLR(backbone="test_resnet", unfreeze="0:head").check_fit()
+    for text in ("", "head", "1:head", "0:head;1:all", "0:head,x:all"):
+        with refuses(ConfigError, "model.unfreeze", "0:head,2:stage4,4:all"):
+            read_schedule(text)
