@@ -13,6 +13,14 @@ from modules.backbones.classics.network import Network, register
 from modules.contracts import ConfigError, Features
 
 Layer = Callable[..., nn.Module]
+V1 = (
+    (True, ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64))),
+    (True, ((192, 96, 208, 16, 48, 64),)),
+    (False, ((160, 112, 224, 24, 64, 64), (128, 128, 256, 24, 64, 64), (112, 144, 288, 32, 64, 64))),
+    (False, ((256, 160, 320, 32, 128, 128),)),
+    (True, ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))),
+)
+"""GoogLeNet's stages: a max-pool before it or not, and the sizes of its modules, see `_inception`."""
 
 
 class GoogLeNet(Network):
@@ -58,6 +66,7 @@ def inception_v1(
     norm: str = "lrn",
     activation: str = "relu",
     init: Init = "xavier",
+    naive: bool = False,
 ) -> Network:
     """GoogLeNet as published (Szegedy et al. 2015, "Going deeper with convolutions") for 224 x 224.
 
@@ -72,29 +81,28 @@ def inception_v1(
             every convolution.
         activation: by timm's name.
         init: see `initialize`.
+        naive: without the 1x1 convolutions before 3x3, 5x5 and after the max-pool, so that the channels add up from
+            module to module (figure 2a of the paper): 97,526,008 parameters.
 
     Raises:
         ConfigError: auxiliary classifiers without classes.
     """
     layer = partial(convolution, norm="none" if norm == "lrn" else norm, activation=activation)
-    inception = partial(_inception, layer)
     stages = [
         nn.Sequential(layer(in_chans, 64, 7, 2)),
         nn.Sequential(*response_norm(norm), layer(64, 64, 1), layer(64, 192), *response_norm(norm)),
-        nn.Sequential(_pool(), inception(192, 64, 96, 128, 16, 32, 32), inception(256, 128, 128, 192, 32, 96, 64)),
-        nn.Sequential(_pool(), inception(480, 192, 96, 208, 16, 48, 64)),
-        nn.Sequential(
-            inception(512, 160, 112, 224, 24, 64, 64),
-            inception(512, 128, 128, 256, 24, 64, 64),
-            inception(512, 112, 144, 288, 32, 64, 64),
-        ),
-        nn.Sequential(inception(528, 256, 160, 320, 32, 128, 128)),
-        nn.Sequential(
-            _pool(), inception(832, 256, 160, 320, 32, 128, 128), inception(832, 384, 192, 384, 48, 128, 128)
-        ),
     ]
-    features = Features([64, 192, 480, 512, 528, 832, 1024], [2, 4, 8, 16, 16, 16, 32])
-    head, size = Pooled(1024, num_classes, dropout=0.4), (in_chans, 224, 224)
+    inputs, channels = 192, [64, 192]
+    for pools, modules in V1:
+        blocks: list[nn.Module] = [_pool()] * pools
+        for sizes in modules:
+            blocks.append((_naive if naive else _inception)(layer, inputs, *sizes))
+            one, _, three, _, five, pooled = sizes
+            inputs = one + three + five + (inputs if naive else pooled)
+        stages.append(nn.Sequential(*blocks))
+        channels.append(inputs)
+    features = Features(channels, [2, 4, 8, 16, 16, 16, 32])
+    head, size = Pooled(inputs, num_classes, dropout=0.4), (in_chans, 224, 224)
     net = GoogLeNet(stages, features, head, _pool(), input_size=size, smallest=31)
     initialize(net, init)
     if auxiliary and not num_classes:
@@ -162,6 +170,15 @@ def _inception(
             nn.Sequential(layer(inputs, narrower, 1), layer(narrower, five, 5)),
             nn.Sequential(nn.MaxPool2d(3, 1, padding=1), layer(inputs, pooled, 1)),
         ]
+    )
+
+
+def _naive(
+    layer: Layer, inputs: int, one: int, narrow: int, three: int, narrower: int, five: int, pooled: int
+) -> Parallel:
+    """As `_inception` without 1x1 convolutions that make maps narrow: the pooled map is passed on whole."""
+    return Parallel(
+        [layer(inputs, one, 1), layer(inputs, three), layer(inputs, five, 5), nn.MaxPool2d(3, 1, padding=1)]
     )
 
 

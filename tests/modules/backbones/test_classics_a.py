@@ -1,5 +1,7 @@
 """The ancestors are the networks of their papers: their parameters, their maps, their relatives in the libraries."""
 
+from functools import partial
+
 import pytest
 import timm
 import torch
@@ -14,7 +16,7 @@ from torchvision.models.googlenet import Inception
 from modules.backbones import Timm, by_name
 from modules.backbones.classics.alexnet import alexnet
 from modules.backbones.classics.blocks import Residual, activation_layer, convolution, initialize
-from modules.backbones.classics.inception import _inception
+from modules.backbones.classics.inception import _inception, _naive
 from modules.backbones.classics.vgg import deepen, vgg16_c
 from modules.contracts import Backbone, ConfigError
 from modules.training.transfer import export_backbone, load_backbone
@@ -87,6 +89,18 @@ def test_it_has_the_published_number_of_parameters(name, parameters):
 
 def test_googlenet_has_its_auxiliary_classifiers_too():
     assert count(on_meta("inception_v1", auxiliary=True)) == 13_378_280
+
+
+def test_naive_modules_have_no_1x1_before_their_convolutions_and_widen_the_map_each_time():
+    net = on_meta("inception_v1", naive=True)
+    assert count(net) == 97_526_008
+    kernels = [m.kernel_size for m in net.stages[2][1].modules() if isinstance(m, nn.Conv2d)]
+    assert kernels == [(1, 1), (3, 3), (5, 5)]
+    layer = partial(convolution, norm="none")
+    block, x = _naive(layer, 4, 3, 9, 2, 9, 5, 9), torch.rand(1, 4, 6, 6)
+    y = block(x)
+    assert y.shape == (1, 3 + 2 + 5 + 4, 6, 6)
+    assert torch.equal(y[:, -4:], nn.functional.max_pool2d(x, 3, 1, 1))
 
 
 @pytest.mark.parametrize(("name", "billions"), [("resnet50_v1", 3.858), ("resnet101_v1", 7.570)])
