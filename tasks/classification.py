@@ -23,6 +23,7 @@ from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
 from modules.training.adversarial_training import AdversarialTraining, Method
+from modules.training.initialization import Init, check_init, initialize_task
 from modules.training.mixing import Mixing
 from tasks.base import Stage
 from tasks.classification_training import ClassificationTraining
@@ -43,6 +44,8 @@ class Classification(ClassificationTraining):
         mixing: manifold mixup, PatchUp and PuzzleMix on training batches.
         jsd_weight: weight of the Jensen-Shannon divergence of the answers to several views of an image, 12 in AugMix
             (Hendrycks et al. 2020); needs `data.views` 3 and `data.consistent_views`. 0 is without.
+        init: weights at the start, instead of the network's own way; `lsuv` scales by images of Gaussian noise.
+        init_std: standard deviation of `init` gaussian.
         aux_loss_weight: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without
             them. `inception_v1` was published with two, at 0.3 (Szegedy et al. 2015).
         adversarial: adversarial training: each batch is changed within `adversarial_eps` so that its loss rises, by
@@ -73,6 +76,8 @@ class Classification(ClassificationTraining):
         cutmix: float = 0.0,
         mixing: Mixing = Mixing(),
         jsd_weight: float = 0.0,
+        init: Init | None = None,
+        init_std: float = 0.01,
         aux_loss_weight: float = 0.0,
         adversarial: Method = "none",
         adversarial_eps: float | str = "8/255",
@@ -82,6 +87,7 @@ class Classification(ClassificationTraining):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        check_init(init, self.weights, self.frozen)
         classes = class_names(classes, "model.classes")
         self.published = head == "pretrained"
         if self.published:
@@ -102,6 +108,7 @@ class Classification(ClassificationTraining):
         self.configure_mixing(mixup, cutmix, mixing)
         self.configure_auxiliaries(aux_loss_weight, count)
         self.configure_robustness(AdversarialTraining(adversarial, adversarial_eps, adversarial_steps), jsd_weight)
+        self.init = (init, init_std)
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro"),
@@ -116,6 +123,8 @@ class Classification(ClassificationTraining):
         super().on_data(data, stage)
         if stage == "fit":
             self.check_fit()
+            if not self.trainer.ckpt_path:
+                initialize_task(self, self.backbone, *self.init)
             self.head.balance(data.class_counts)
             if self.robust.method != "none":
                 rank_zero_info(f"adversarial training by {self.robust.method}: {self.robust.cost}")
