@@ -17,6 +17,7 @@ from modules.contracts.kinds import check_kinds
 from modules.export.graph import Graph
 from modules.export.preprocess import Preprocess
 from modules.training.accumulation import total_steps
+from modules.training.normalization import take_normalization
 from modules.training.optim import Optim
 from tasks.evaluation import Evaluation
 from tasks.evaluation import Stage as Stage
@@ -106,6 +107,8 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         self.data = data
         if stage == "fit" and self.classes is not None:
             data.check_classes(self.classes)
+        if stage == "fit" and not self.trainer.ckpt_path:  # a resumed run has its own
+            take_normalization(data, {self.backbone, getattr(self, "exported", self.backbone)})
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Reject data of another kind than the task's.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from dataclasses import replace
 from itertools import chain
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from datamodules.cache import cached_tensors, digest
 from datamodules.image_files import ImageFilesData
 from datamodules.images.on_device import DeviceViews, Resident
 from datamodules.images.pipelines import PolicySettings
+from datamodules.images.statistics import Normalization, channel_statistics, fixed_statistics
 from datamodules.inspection import MAX_PIXELS
 from datamodules.letterbox import Letterbox
 from datamodules.sampler import EpochSampler
@@ -25,6 +27,7 @@ from datamodules.samples import ImageDataset, LetterboxedImages
 from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from modules.contracts import Batch, ConfigError, DataError
+from modules.contracts.data_info import DataInfo
 from modules.contracts.preprocessing import Preprocessing
 
 
@@ -51,6 +54,9 @@ class ImageDataModule(ImageFilesData):
             times fewer images (Hoffer et al. 2020).
         consistent_views: all views share crop and flip, and the first has nothing else, for AugMix's consistency
             (`model.jsd_weight`); validation sees single images.
+        normalization: of images scaled to 0..1, when training begins: `data` subtracts the mean of the training images'
+            channels and divides by their standard deviation, `imagenet` does so with those of ImageNet, `none` neither;
+            null takes what the backbone's weights expect. It is kept in checkpoints and exported files.
         augment_device: where views are made: `cpu` in the loader's processes, `device` those of the named recipes where
             the network runs, whole batches at once. There the images stay as they are if they have one size of up to
             2 x image_size; others are first brought to centered squares of 2 x image_size.
@@ -71,6 +77,7 @@ class ImageDataModule(ImageFilesData):
         "erasing_prob": "training",
         "repeats": "training",
         "consistent_views": "training",
+        "normalization": "training",
         "augment_device": "input",
         "cache_on_device": "training",
     }
@@ -89,6 +96,7 @@ class ImageDataModule(ImageFilesData):
         erasing_prob: float = 0.25,
         repeats: int = 1,
         consistent_views: bool = False,
+        normalization: Normalization | None = None,
         augment_device: Literal["cpu", "device"] = "cpu",
         cache_on_device: Resident = "auto",
         **kwargs,
@@ -106,7 +114,7 @@ class ImageDataModule(ImageFilesData):
         self.plain = Augment(image_size, None, "none")
         policy = PolicySettings(scale_jitter, erasing, erasing_prob, repeats, consistent_views)
         policy.check(kinds, augment, augment_device)
-        self.repeats, self.consistent_views = repeats, consistent_views
+        self.repeats, self.consistent_views, self.normalization = repeats, consistent_views, normalization
         self.pipelines = policy.pipelines(kinds, augment)  # one list per kind of view
         self.on_device: DeviceViews | None = None
         if augment_device == "device":
@@ -189,6 +197,16 @@ class ImageDataModule(ImageFilesData):
     ) -> dict[str, Tensor]:
         known = [(self.splits[split][0].fingerprint(), self.splits[split][1].tolist()) for split in splits]
         return cached_tensors(name, digest([*known, self.image_size, *about]), compute)
+
+    def data_info(self) -> DataInfo:
+        return replace(super().data_info(), normalization=self.statistics)
+
+    def statistics(self, channels: int) -> dict[str, Tensor] | None:
+        """Mean and standard deviation of `normalization` for a network of so many channels; null for its own."""
+        if self.normalization != "data":
+            return fixed_statistics(self.normalization, channels) if self.normalization else None
+        shown = self.plain_dataloader("train") or ()
+        return self.cached("channels", ["train"], [channels], lambda: channel_statistics(shown, channels))
 
     def train_dataloader(self) -> DataLoader:
         loader = super().train_dataloader()

@@ -95,6 +95,12 @@ class Backbone(nn.Module):
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name", cls.__name__)
 
+    @torch.no_grad()
+    def set_normalization(self, mean: Tensor, std: Tensor) -> None:
+        """Set `mean` and `std` (C,), of images scaled to 0..1."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
     def set_pools(self, pools: bool) -> None:
         """Set `pools`, as the task that uses the backbone needs it."""
         self.pools = pools

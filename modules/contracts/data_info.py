@@ -53,6 +53,8 @@ class DataInfo:
             show it, int64 (C,).
         box_sizes: gives width and height of the training objects in pixels that the network sees, float64 (N, 2).
         references: gives all reference texts of each training sample.
+        normalization: gives `mean` and `std` (C,) of images of 0..1 for a network of C channels; null leaves the choice
+            to the network.
         cache_features: caches the feature map of every training image and lets training read these, by
             `cache_features(encode, key)`: `encode` takes uint8 (B, 3, H, W) to float16 (B, C, h, w) on the host, `key`
             is a digest of all that it depends on. Returns a line for the startup summary. Null for data that cannot.
@@ -70,6 +72,7 @@ class DataInfo:
     class_pixels: Callable[[], tuple[np.ndarray, np.ndarray] | None] = _none
     box_sizes: Callable[[], np.ndarray | None] = _none
     references: Callable[[], list[list[str]] | None] = _none
+    normalization: Callable[[int], dict[str, Tensor] | None] = lambda channels: None
     cache_features: Callable[[Callable[[Tensor], Tensor], str], str] | None = None
 
     def check_classes(self, classes: list[str]) -> None:
