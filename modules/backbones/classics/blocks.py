@@ -46,15 +46,22 @@ def convolution(
 
 
 def activation_layer(name: str) -> Callable[..., nn.Module]:
-    """timm's activation of that name.
+    """timm's activation of that name, or `softsign`.
 
     Raises:
         ConfigError: there is none.
     """
     try:
-        return get_act_layer(name)
+        return Softsign if name == "softsign" else get_act_layer(name)
     except KeyError as error:
         raise ConfigError(f"timm has no activation {name!r}: try relu, leaky_relu, elu, silu, gelu or tanh") from error
+
+
+class Softsign(nn.Softsign):
+    """Softsign x / (1 + |x|) (Turian et al. 2009), with the argument that other activations take and it ignores."""
+
+    def __init__(self, inplace: bool = False):
+        super().__init__()
 
 
 def norm_layer(name: str | None) -> Callable[[int], nn.Module] | None:

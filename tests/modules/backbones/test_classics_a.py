@@ -394,6 +394,13 @@ def test_activation_and_norm_are_one_argument_each(name):
     assert not {"ReLU", "BatchNorm2d", "LocalResponseNorm"} & kinds
 
 
+def test_softsign_is_an_activation_of_our_networks():
+    x = torch.linspace(-4, 4, 9)
+    torch.testing.assert_close(activation_layer("softsign")(inplace=True)(x), x / (1 + x.abs()))
+    layers = timm.create_model("lenet5", activation="softsign").modules()
+    assert sum(isinstance(layer, torch.nn.Softsign) for layer in layers) >= 3
+
+
 @pytest.mark.parametrize(
     ("init", "spread"), [("kaiming", (2 / 576) ** 0.5), ("xavier", (2 / (576 + 1152)) ** 0.5), ("gaussian", 0.01)]
 )
