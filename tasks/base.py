@@ -107,7 +107,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         self.data = data
         if stage == "fit" and self.classes is not None:
             data.check_classes(self.classes)
-        if stage == "fit" and not self.trainer.ckpt_path:  # a resumed run has its own
+        if stage == "fit" and not getattr(self._trainer, "ckpt_path", None):  # a resumed run has its own
             take_normalization(data, {self.backbone, getattr(self, "exported", self.backbone)})
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

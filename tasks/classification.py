@@ -123,7 +123,7 @@ class Classification(ClassificationTraining):
         super().on_data(data, stage)
         if stage == "fit":
             self.check_fit()
-            if not self.trainer.ckpt_path:
+            if not getattr(self._trainer, "ckpt_path", None):
                 initialize_task(self, self.backbone, *self.init)
             self.head.balance(data.class_counts)
             if self.robust.method != "none":
