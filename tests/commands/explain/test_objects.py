@@ -19,7 +19,7 @@ def explained() -> Explained:
     boxes = [torch.tensor([[0.0, 0, 8, 9], [6, 0, 16, 8]]), torch.tensor([[8.0, 4, 16, 12]])]
     subject = Subject(torch.ones(2, 3, *SPACE), lambda inputs, rows: inputs.mean((1, 2, 3)))
     samples = Samples("test", ["a", "b"], {"boxes": boxes}, [np.zeros((*SPACE, 3), np.uint8)] * 2, [])
-    return Explained(samples, targets, ["cat", "dog"], subject, {}, Options())
+    return Explained(samples, targets, ["cat", "dog"], subject, {}, Options(), [])
 
 
 def test_neighbors_of_a_box_are_the_other_objects_without_it():
