@@ -8,7 +8,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from callbacks.collectors.chosen import arrays, chosen, picked, seen
-from callbacks.collectors.embedding import evaluating
 from callbacks.figures.base import shorten_start
 from callbacks.figures.explained import compared, panels, said, summary
 from callbacks.figures.log import log_figure
@@ -18,6 +17,7 @@ from modules.contracts import ConfigError, check_range, check_sizes
 from modules.insight.layers import refuse_compiled
 from modules.insight.methods import METHODS, Options, check_methods, usual_methods
 from modules.insight.subject import Subject
+from modules.training.modes import evaluation_mode
 
 
 class Explanations(Callback):
@@ -74,7 +74,7 @@ class Explanations(Callback):
         if data.dataset("val", "plain") is None:
             return
         # Gradients work outside of inference mode alone; noise and search must not change the training.
-        with torch.inference_mode(False), torch.no_grad(), isolate_rng(), evaluating(task):
+        with torch.inference_mode(False), torch.no_grad(), isolate_rng(), evaluation_mode(task):
             _, raw = chosen(data, "val", self.samples)
             batch = seen(raw, data, task)
             targets = task.targets(batch)

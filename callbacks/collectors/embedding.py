@@ -1,7 +1,6 @@
 """Features of a whole split, computed during training without side effects on it."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -9,18 +8,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
 from modules.contracts import Batch, ConfigError
-
-
-@contextmanager
-def evaluating(task: LightningModule) -> Iterator[None]:
-    """Context manager for evaluation mode; restores the mode of each module, so that frozen parts keep theirs."""
-    modes = {module: module.training for module in task.modules()}
-    task.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+from modules.training.modes import evaluation_mode
 
 
 def embed(loader: Iterable[Batch], trainer: Trainer, task: LightningModule) -> tuple[Tensor, Tensor | None]:
@@ -34,7 +22,7 @@ def embed(loader: Iterable[Batch], trainer: Trainer, task: LightningModule) -> t
     features, labels = [], []
     takes = ("image", "video") if "video" in task.required_keys else ("image",)
     # Starting a DataLoader draws a seed from the global generator: training must not notice.
-    with isolate_rng(), evaluating(task), torch.no_grad(), trainer.precision_plugin.forward_context():
+    with isolate_rng(), evaluation_mode(task), torch.no_grad(), trainer.precision_plugin.forward_context():
         for batch in loader:
             shown = next((batch[key] for key in takes if key in batch), None)
             if shown is None:

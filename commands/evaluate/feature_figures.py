@@ -5,7 +5,6 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.collectors.chosen import arrays, evenly
-from callbacks.collectors.embedding import evaluating
 from callbacks.figures.base import PLAIN, RIGHT, WRONG, shorten
 from callbacks.figures.grids import grid, side_by_side
 from callbacks.figures.heat import heat_overlay
@@ -17,6 +16,7 @@ from commands.evaluate.maps import activation
 from commands.evaluate.projection import Method, lay_out
 from modules.insight.attention import attention
 from modules.metrics.neighbors import Distance, nearest
+from modules.training.modes import evaluation_mode
 
 QUERIES, NEIGHBORS = 8, 6
 LOOKS = 12
@@ -64,7 +64,7 @@ def draw_neighbors(extracted: ExtractedFeatures, distance: Distance) -> None:
 def draw_maps(extracted: ExtractedFeatures) -> None:
     """Draw a few images, each beside its attention map."""
     places, task, plugin = _various(extracted, LOOKS), extracted.task, extracted.trainer.precision_plugin
-    with evaluating(task), torch.no_grad(), plugin.forward_context():
+    with evaluation_mode(task), torch.no_grad(), plugin.forward_context():
         image = plugin.convert_input(task.backbone.normalize(extracted.images[places].to(task.device)))
         heat = None if "video" in task.required_keys else attention(task.exported, image)
         title = "Attention of the class token, last block, mean over heads"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.contracts import ConfigError, suggest
+from modules.training.modes import evaluation_mode
 
 
 def layer_names(network: nn.Module) -> list[str]:
@@ -111,20 +112,15 @@ def differentiable(*networks: nn.Module) -> Iterator[None]:
     Args:
         networks: those that are differentiated with respect to inputs or layers.
     """
-    training = [(part, part.training) for network in networks for part in network.modules()]
     trainable = [one for network in networks for one in network.parameters() if one.requires_grad]
     try:
-        for network in networks:
-            network.eval()
         for one in trainable:
             one.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with evaluation_mode(*networks), torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         for one in trainable:
             one.requires_grad_(True)
-        for part, mode in training:
-            part.training = mode
 
 
 def leaf(value: Tensor) -> Tensor:

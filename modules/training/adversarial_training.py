@@ -1,7 +1,7 @@
 """Adversarial training: each batch is attacked by the network that learns from it (Madry et al. 2018)."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Literal
 from zlib import crc32
 
@@ -10,23 +10,9 @@ from torch import Tensor, nn
 
 from modules.contracts import Backbone, check_sizes
 from modules.insight.attacks import Loss, Network, parse_eps, pgd, random_start
+from modules.training.modes import evaluation_mode
 
 Method = Literal["none", "fgsm", "pgd"]
-
-
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode of all modules: no dropout, and batch norm by its running statistics, which stay as they are.
-
-    Afterwards each module is in its own mode again, so that frozen ones stay frozen.
-    """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 class AdversarialTraining:

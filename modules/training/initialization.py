@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from modules.backbones.size import published
 from modules.contracts import Backbone, ConfigError, check_range
+from modules.training.modes import evaluation_mode
 
 Init = Literal[
     "zeros", "gaussian", "xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform", "fan_in", "lsuv"
@@ -71,15 +72,12 @@ def unit_variance(network: nn.Module, forward: Callable[[], object]) -> int:
 
     layers = [layer for layer in network.modules() if isinstance(layer, LAYERS)]
     hooks = [layer.register_forward_hook(scale) for layer in layers]
-    modes = {module: module.training for module in network.modules()}
     try:
-        network.eval()
-        forward()
+        with evaluation_mode(network):
+            forward()
     finally:
         for hook in hooks:
             hook.remove()
-        for module, training in modes.items():
-            vars(module)["training"] = training  # train() would reach into its children
     return len(seen)
 
 

@@ -1,6 +1,7 @@
 """Adversarial training of classification: its images, modes, precision, devices."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning as L
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
-from modules.training.adversarial_training import evaluation_mode
+from modules.training.modes import evaluation_mode
 from modules.training.optim import Optim
 from tasks import Classification
 from tests.helpers.errors import refuses
@@ -132,10 +133,12 @@ class Losses(L.Callback):
         self.values.append(trainer.strategy.reduce(outputs["loss"].detach(), reduce_op="mean").item())
 
 
-def test_two_processes_have_the_losses_of_one(alone_and_by_twos):
+def assert_two_processes_have_the_losses_of_one(alone_and_by_twos: Callable, make: Callable[[], Classification]):
+    """Train a model without batch norm, whose statistics belong to a device, in one process and in two."""
+
     def work(processes: int, path: Path) -> None:
         torch.manual_seed(0)
-        model, watch = task(backbone="test_vit"), Losses()  # without batch norm, whose statistics belong to a device
+        model, watch = make(), Losses()
         strategy = "ddp" if processes > 1 else "auto"
         options = {"devices": processes, "strategy": strategy, "use_distributed_sampler": False}
         quiet(max_epochs=2, callbacks=[watch], **options).fit(model, datamodule=Share())
@@ -144,6 +147,10 @@ def test_two_processes_have_the_losses_of_one(alone_and_by_twos):
     one, two = (json.loads(path.read_text()) for path in alone_and_by_twos(work))
     assert len(one) == 8 and one[0] != one[4]
     assert two == pytest.approx(one, abs=1e-4)
+
+
+def test_two_processes_have_the_losses_of_one(alone_and_by_twos):
+    assert_two_processes_have_the_losses_of_one(alone_and_by_twos, lambda: task(backbone="test_vit"))
 
 
 def test_bad_settings_are_named():

@@ -1,8 +1,5 @@
 """Mixing in training of classification: labels, losses, devices."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -11,8 +8,8 @@ from modules.training.mixing import Mixing
 from modules.training.optim import Optim
 from tasks import Classification
 from tests.helpers.errors import refuses
-from tests.helpers.training import quiet, train
-from tests.tasks.test_adversarial import Losses, Share, batch
+from tests.helpers.training import train
+from tests.tasks.test_adversarial import assert_two_processes_have_the_losses_of_one, batch
 
 
 def task(mixing: Mixing, **changes) -> Classification:
@@ -48,20 +45,10 @@ def test_the_loss_is_that_of_mixed_features_and_labels(mixing, precision):
 
 
 def test_two_processes_have_the_losses_of_one(alone_and_by_twos):
-    layers = ["input", "blocks.0", "blocks.2"]
-
-    def work(processes: int, path: Path) -> None:
-        torch.manual_seed(0)
-        mixing = Mixing(manifold_mixup=1, puzzlemix=1, layers=layers)
-        model, watch = task(mixing, mixup=1, cutmix=1, backbone="test_vit"), Losses()
-        strategy = "ddp" if processes > 1 else "auto"
-        options = {"devices": processes, "strategy": strategy, "use_distributed_sampler": False}
-        quiet(max_epochs=2, callbacks=[watch], **options).fit(model, datamodule=Share())
-        path.write_text(json.dumps(watch.values))
-
-    one, two = (json.loads(path.read_text()) for path in alone_and_by_twos(work))
-    assert len(one) == 8 and one[0] != one[4]
-    assert two == pytest.approx(one, abs=1e-4)
+    mixing = Mixing(manifold_mixup=1, puzzlemix=1, layers=["input", "blocks.0", "blocks.2"])
+    assert_two_processes_have_the_losses_of_one(
+        alone_and_by_twos, lambda: task(mixing, mixup=1, cutmix=1, backbone="test_vit")
+    )
 
 
 def test_compiled_networks_and_small_maps_are_refused():
