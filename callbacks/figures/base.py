@@ -46,6 +46,13 @@ def distinct(count: int) -> list[tuple[float, ...]]:
     return [tuple(part / 255 for part in color) for color in vivid(count)]
 
 
+def rgb(color: str) -> tuple[int, ...]:
+    """Values 0..255 of a color by any name that matplotlib knows."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(round(255 * part) for part in to_rgb(color))
+
+
 def shorten(name: str, length: int = 20) -> str:
     """`name`, cut to `length` characters with an ellipsis."""
     return name if len(name) <= length else name[: length - 1] + "…"
