@@ -1,4 +1,4 @@
-"""`explain` and `features` of what `test_commands.py` leaves out: pretraining, heads, decoders, clips."""
+"""`explain`, `features` and `inspect` of what `test_commands.py` leaves out: pretraining, heads, decoders, clips."""
 
 import pytest
 
@@ -20,6 +20,7 @@ VARIANTS = {
     "wgan": ("wgan", "--trainer.callbacks null"),
 }
 OTHERS = "autoencoder byol colorization dino fast_style masked_patches moco_v3 rotation simsiam".split()
+OTHERS += "captioning classification gan semantic_segmentation video".split()  # for `inspect`
 VARIANTS |= {name: (name, "") for name in OTHERS}
 
 
@@ -33,3 +34,5 @@ def test_every_other_run_is_explained_and_shows_its_features(graft, variant):
     assert graft("fit", *typed, "--trainer.limit_train_batches", "1", "--run_dir", "run")[0] == 0
     assert_explains(graft, "run", family)
     assert_has_features(graft, "run", family)
+    inspected = ["--data.batch_size", "4", "--lanczos_steps", "1", "--run_dir", "inspected"]
+    assert graft("inspect", "--ckpt_path", "run", *inspected)[0] == 0
