@@ -1,23 +1,19 @@
-"""Base of tasks with images or clips: backbone, weights, input normalization."""
+"""Base of tasks with images or clips: their backbone, its features, and what of it is trained and saved."""
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
-import torch
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from modules.backbones import by_name
 from modules.backbones.fold_batchnorm import folded
 from modules.backbones.reach import pools_plainly, survey
-from modules.backbones.size import blank, size_error, smallest
-from modules.contracts import Backbone, Batch, ConfigError, check_range, refuse_raw
+from modules.contracts import Backbone, ConfigError, check_range, refuse_raw
 from modules.heads.base import H, Head, HeadFactory, through
-from modules.training.transfer import describe, load_backbone
-from tasks.unfreezing import Unfreezing
+from modules.training.transfer import describe
+from tasks.initial_weights import InitialWeights
 
 
-class VisionTask(Unfreezing):
+class VisionTask(InitialWeights):
     """Base of the tasks with a backbone.
 
     `pools` is true for tasks on pooled features (`Backbone.pool`) and false for tasks on maps; `attach` sets it.
@@ -25,10 +21,6 @@ class VisionTask(Unfreezing):
 
     Args:
         backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
-        weights: initial weights of the backbone: a run directory, a .ckpt of any task here, a backbone.safetensors, its
-            library's file, or `pretrained` to download that; `hf-hub:OWNER/NAME` of the Hugging Face hub, or a folder
-            `local-dir:PATH`, in timm's format; null initializes at random. Layers behind the last map
-            that a file of an older version lacks are initialized at random, and the log names them.
         small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
@@ -40,12 +32,10 @@ class VisionTask(Unfreezing):
 
     backbone: Backbone
     pools: bool = False
-    loaded: bool = False
 
     def __init__(
         self,
         backbone: Backbone | str = "resnet18",
-        weights: str | None = None,
         small_images: bool = False,
         drop_path: float = 0.0,
         output_stride: Literal[8, 16, 32] = 32,
@@ -66,7 +56,7 @@ class VisionTask(Unfreezing):
             raise ConfigError(
                 f"{backbone.name} takes clips, not images: choose another --model.backbone, such as resnet18"
             )
-        self.backbone, self.weights, self.frozen = backbone, weights, frozen
+        self.backbone, self.frozen = backbone, frozen
         self.backbone.register_forward_pre_hook(refuse_raw)
         self.reach = survey(backbone)
         self.backbone.to(memory_format=self.backbone.memory_format)
@@ -97,16 +87,6 @@ class VisionTask(Unfreezing):
         """Normalized images (B, 3, H, W) through the backbone and a head of `attach`."""
         return through(self.backbone, head, image)
 
-    @property
-    def classifier(self) -> nn.Module | None:
-        """The library's classifier in the head, if any; its weights are loaded with those of the backbone."""
-        return None
-
-    @property
-    def exported(self) -> Backbone:
-        """The backbone that is exported, probed and evaluated."""
-        return self.backbone
-
     def maps(self, image: Tensor) -> list[Tensor]:
         """Normalized images (B, 3, H, W) to feature maps, fine to coarse, of the `exported` backbone."""
         return self.exported(image)
@@ -130,32 +110,6 @@ class VisionTask(Unfreezing):
         used = self.used
         for name, parameter in self.backbone.net.named_parameters():
             parameter.requires_grad_(name in self.trainable and name in used)
-
-    def setup(self, stage: str) -> None:
-        if self.trainer.ckpt_path:  # it has its own weights
-            self.loaded = True
-        elif stage == "fit":
-            self._start()
-        super().setup(stage)
-
-    def _start(self) -> None:
-        """Load the initial weights, and note which parameters neither come from them nor are trained."""
-        names, start = dict(self.backbone.net.named_parameters()), set()
-        if self.weights or self.classifier is not None:
-            self._load()
-            start = names.keys() - set(self.backbone.untrained)
-        fixed = [name for name, parameter in names.items() if not parameter.requires_grad]
-        self._mark_untrained([name for name in fixed if name not in start])
-
-    def _mark_untrained(self, names: Iterable[str]) -> None:
-        for backbone in (self.backbone, self.exported):
-            backbone.mark_untrained(names)
-
-    def _load(self) -> None:
-        if not self.weights:
-            raise ConfigError("model.head is pretrained, but it has no weights: add --model.weights pretrained")
-        rank_zero_info(load_backbone(self.backbone, self.weights, self.classifier))
-        self.loaded = True
 
     def train(self, mode: bool = True) -> "VisionTask":
         super().train(mode)
@@ -188,69 +142,13 @@ class VisionTask(Unfreezing):
         if self.compiled:
             self.backbone.compile()
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Normalize images, which reach the device as uint8, to floats.
-
-        Raises:
-            ConfigError: the batch lacks one of `required_keys`, or its images are too small.
-        """
-        batch = super().on_after_batch_transfer(batch, dataloader_idx)
-        if "image" in batch:
-            batch["image"] = self.normalized(batch["image"])
-        if "video" in batch:
-            batch["video"] = self.normalized(batch["video"])
-        if "views" in batch:
-            batch["views"] = [self.normalized(view) for view in batch["views"]]
-        return batch
-
-    def normalized(self, image: Tensor) -> Tensor:
-        """Normalize images or clips uint8 (B, C, ...) to floats of the weights' type, float32 by default.
-
-        Raises:
-            ConfigError: they are smaller than one cell of the backbone's coarsest map.
-        """
-        if image.ndim == 4 and image.shape[-1] in (1, 3) and image.shape[1] > 4:
-            raise ConfigError(
-                f"images are (B, C, H, W), but the data gives {tuple(image.shape)}: put the channels first"
-            )
-        self._check_stride(min(image.shape[-2:]))
-        return self.backbone.normalize(image).to(self.dtype)
-
-    def check_sides(self, sides: dict[str, int]) -> None:
-        """Check the image sizes against the backbone's stride and fixed input size.
-
-        Args:
-            sides: in pixels, by the option that sets them, those of whole images first.
-
-        Raises:
-            ConfigError: they are smaller than one cell of its coarsest map, or parts of images have another size than
-                the one that it is built for.
-        """
-        for number, (option, side) in enumerate(sides.items()):
-            self._check_stride(side, option)
-            # of whole images the first batch tells, without a copy of the network
-            image, remedy = torch.empty(1, self.backbone.in_channels, side, side), ", or --data.local_views 0"
-            if number and (sentence := size_error(self.backbone, image, ValueError("it fails"), remedy, option)):
-                raise sentence
-
-    def _check_stride(self, size: int, option: str = "data.image_size") -> None:
-        stride = self.backbone.features.strides[-1]
-        if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
-            finer = "" if self.backbone.small_images else ", or try --model.small_images true"
-            raise ConfigError(
-                f"images of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
-                f"raise --{option} to {smallest(blank(self.backbone))} or more{finer}"
-            )
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["backbone"] = describe(self.backbone) | {"pooled": self.pools}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        self.loaded = True
         about = checkpoint.get("backbone", {})
-        self._mark_untrained(about.get("untrained", ()))
         if self.pools and "pooled" not in about and not pools_plainly(self.backbone):
             raise ConfigError(
                 f"the checkpoint is of a version that took the mean of the last map, and not the pooled features of "

@@ -1,0 +1,71 @@
+"""Initial weights of a backbone: loading, and the parameters that are left untrained."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
+
+from modules.contracts import Backbone, ConfigError
+from modules.training.transfer import load_backbone
+from tasks.image_input import ImageInput
+
+
+class InitialWeights(ImageInput):
+    """Base of tasks whose backbone can begin with the weights of another run, or of its library.
+
+    Args:
+        weights: initial weights of the backbone: a run directory, a .ckpt of any task here, a backbone.safetensors, its
+            library's file, or `pretrained` to download that; `hf-hub:OWNER/NAME` of the Hugging Face hub, or a folder
+            `local-dir:PATH`, in timm's format; null initializes at random. Layers behind the last map
+            that a file of an older version lacks are initialized at random, and the log names them.
+
+    Attributes: `loaded` is true once the weights are those of a file.
+    """
+
+    loaded: bool = False
+
+    def __init__(self, weights: str | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.weights = weights
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """The library's classifier in the head, if any; its weights are loaded with those of the backbone."""
+        return None
+
+    @property
+    def exported(self) -> Backbone:
+        """The backbone that is exported, probed and evaluated."""
+        return self.backbone
+
+    def setup(self, stage: str) -> None:
+        if self.trainer.ckpt_path:  # it has its own weights
+            self.loaded = True
+        elif stage == "fit":
+            self._start()
+        super().setup(stage)
+
+    def _start(self) -> None:
+        """Load the initial weights, and note which parameters neither come from them nor are trained."""
+        names, start = dict(self.backbone.net.named_parameters()), set()
+        if self.weights or self.classifier is not None:
+            self._load()
+            start = names.keys() - set(self.backbone.untrained)
+        fixed = [name for name, parameter in names.items() if not parameter.requires_grad]
+        self._mark_untrained([name for name in fixed if name not in start])
+
+    def _mark_untrained(self, names: Iterable[str]) -> None:
+        for backbone in (self.backbone, self.exported):
+            backbone.mark_untrained(names)
+
+    def _load(self) -> None:
+        if not self.weights:
+            raise ConfigError("model.head is pretrained, but it has no weights: add --model.weights pretrained")
+        rank_zero_info(load_backbone(self.backbone, self.weights, self.classifier))
+        self.loaded = True
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.loaded = True
+        self._mark_untrained(checkpoint.get("backbone", {}).get("untrained", ()))
