@@ -41,6 +41,7 @@ from benchmarks import (
     simclr_loop,
     startup,
     style,
+    techniques,
     translation,
     views,
     zoo,
@@ -48,6 +49,10 @@ from benchmarks import (
 from benchmarks.batches import Batches
 from benchmarks.fits import TASKS, fitted
 from benchmarks.report import Comparison, in_pairs
+from benchmarks.technique_report import UNCLEAR, Row, markdown
+from benchmarks.technique_rows import TECHNIQUES, Technique
+from commands.fit import CLI
+from modules.metrics.bootstrap import Estimate
 from tests.helpers.commands import TINY
 from tests.helpers.errors import assert_named, refuses
 from tests.helpers.filmed import film
@@ -529,3 +534,54 @@ def test_serving_answers_every_request_of_a_load(image_folder, tmp_path):
     )
     assert result["failed"] == {} and 0 < result["p50_ms"] <= result["p99_ms"]
     assert [row["unit"] for row in written(tmp_path / "serving.json")["rows"]] == ["images/s", "images/CPU s", "MiB"]
+
+
+def test_steps_of_a_technique_take_as_long_as_those_of_the_reference():
+    assert techniques.equal_time(300, 1.5) == 200
+    assert techniques.equal_time(300, 1.5, "removes") == 450  # each step of the run without it is that much shorter
+    assert techniques.equal_time(3, 100.0) == 1
+
+
+def test_the_cost_of_a_step_is_the_median_of_pairs(tmp_path, monkeypatch):
+    seconds = {"": iter([1.0, 2.0, 4.0]), "--x": iter([3.0, 3.0, 16.0])}  # ratios 3, 1.5 and 4
+    monkeypatch.setattr(techniques.Bench, "_seconds", lambda bench, words, steps: next(seconds[" ".join(words)]))
+    bench = techniques.Bench(tmp_path, 10, [0], [])
+    assert bench.cost(Technique("a", "", "--x"), 5, 3) == 3
+    assert techniques.Bench(tmp_path, 10, [0], []).cost(Technique("a", "", "--x"), 5, 3) == 3  # not measured again
+    assert bench.cost(Technique("b", "", "--y", same_step=True), 5, 3) == 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-0.01, 0.03, UNCLEAR), (0.0, 0.03, UNCLEAR), (0.001, 0.03, "better"), (-0.03, -0.001, "worse")],
+)
+def test_a_technique_is_distinguishable_where_its_interval_lacks_zero(low, high, verdict):
+    value = (low + high) / 2
+    row = Row(Technique("a", "group", "--x 1"), 1.25, 0.4, Estimate(value, low, high, 0.01, 100))
+    assert row.verdict == verdict
+    assert (UNCLEAR in markdown([row])) == (verdict == UNCLEAR)
+
+
+@pytest.mark.slow
+def test_the_options_of_all_techniques_are_settings(image_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(techniques.Quiet, "instantiate_classes", CLI.build_parts)
+    monkeypatch.setattr(techniques.Quiet, "_run_subcommand", lambda cli, name: None)
+    root = image_folder({"train/cat": 6, "train/dog": 6, "test/cat": 2, "test/dog": 2}, size=(32, 32))
+    small = [*techniques.BASE, f"--data.root={root}", "--data.num_labels=8"]
+    for one in TECHNIQUES:
+        if one.kind != "tests":
+            techniques.fit([*small, *one.words], tmp_path / "run")
+
+
+def test_techniques_are_trained_tested_and_not_trained_again(image_folder, tmp_path, monkeypatch, capsys):
+    counts = {f"{split}/{name}": count for split, count in (("train", 12), ("test", 6)) for name in ("cat", "dog")}
+    small = "--data.num_labels 18 --data.batch_size 2".split()
+    argv = ["--root", str(image_folder(counts, size=(32, 32))), "--out", str(tmp_path / "out"), *small]
+    argv += [*"--steps 2 --seeds 0 --cost_steps 1 --repeats 1 --only dropout warmup".split(), "mirror image"]
+    result = techniques.main(argv)
+    assert {row["name"] for row in result["rows"]} == {"dropout", "warmup", "mirror image"}
+    assert all(0 <= row["accuracy"] <= 1 for row in result["rows"])
+    assert_named(capsys.readouterr().out, "dropout", "--model.tta.flip true")
+    assert Image.open(tmp_path / "out" / "techniques.png").size[0] > 500
+    monkeypatch.setattr(techniques, "Quiet", None)
+    assert techniques.main(argv)["rows"] == result["rows"]
