@@ -106,7 +106,7 @@ OPTIMIZERS = [
     _optimizer("AMSGrad", "AdamW --model.optim.optimizer.amsgrad true", 0.05),
     _optimizer("Adagrad", "Adagrad --model.optim.lr 0.01", 0),
     _optimizer("RMSprop", "RMSprop --model.optim.lr 0.001", 0),
-    _optimizer("Lion", "Lion --model.optim.lr 3e-4", 0.5),
+    _optimizer("Lion", "Lion --model.optim.lr 1e-3", 0.5),
     _optimizer("LAMB", "Lamb --model.optim.lr 0.005", 0.02),
     _optimizer("Muon", "timm.optim.Muon --model.optim.lr 0.02", 0.05),
     Technique(
@@ -125,7 +125,7 @@ PROCEDURE = [
     Technique(
         "SWA",
         "procedure",
-        "--trainer.callbacks+ StochasticWeightAveraging --trainer.callbacks.swa_lrs 0.001 "
+        "--trainer.callbacks+ StochasticWeightAveraging --trainer.callbacks.swa_lrs 0.005 "
         "--trainer.callbacks.swa_epoch_start 0.75",
         same_step=True,
     ),

@@ -42,8 +42,8 @@ from modules.contracts import DataError
 from modules.metrics.bootstrap import load, mean
 
 BASE = (
-    "--data ImageFolder --data.image_size 32 --data.num_labels 1000 --data.batch_size 32 --data.workers 0 "
-    "--model.backbone test_resnet --model.optim.lr 0.003 --trainer.limit_val_batches 0 --checkpoint.every_n_steps 0"
+    "--data ImageFolder --data.image_size 32 --data.num_labels 1000 --data.workers 0 "
+    "--model.backbone test_resnet --model.optim.lr 0.01 --trainer.limit_val_batches 0 --checkpoint.every_n_steps 0"
 ).split()
 PLAIN = Technique("reference", "", "", same_step=True)
 
@@ -212,10 +212,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     options.add_argument("--root", type=Path, required=True, help="folder with train/CLASS/*.jpg and test/CLASS/*.jpg")
     options.add_argument("--out", type=Path, default=RESULTS / "techniques", help="folder of runs, table and figure")
-    options.add_argument("--steps", type=int, default=310, help="training steps of the reference")
+    options.add_argument("--steps", type=int, default=150, help="training steps of the reference")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--only", nargs="+", metavar="NAME", choices=[one.name for one in TECHNIQUES])
-    options.add_argument("--cost_steps", type=int, default=15, help="steps that the cost is measured on")
+    options.add_argument("--cost_steps", type=int, default=9, help="steps that the cost is measured on")
     options.add_argument("--repeats", type=int, default=3, help="pairs of measurements of the cost")
     args, typed = options.parse_known_args(argv)
     torch.set_num_threads(1)
