@@ -23,6 +23,7 @@ from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
 from modules.training.adversarial_training import AdversarialTraining, Method
+from modules.training.growing import grow_head
 from modules.training.initialization import Init, check_init, initialize_task
 from modules.training.mixing import Mixing
 from tasks.base import Stage
@@ -128,6 +129,11 @@ class Classification(ClassificationTraining):
             self.head.balance(data.class_counts)
             if self.robust.method != "none":
                 rank_zero_info(f"adversarial training by {self.robust.method}: {self.robust.cost}")
+
+    def _load(self) -> None:
+        super()._load()
+        if self.weights and (said := grow_head(self.head, self.classes or [], self.backbone, self.weights)):
+            rank_zero_info(said)
 
     def check_fit(self) -> None:
         """Refuse settings that training cannot go with.

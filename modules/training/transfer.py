@@ -11,13 +11,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from modules.backbones import by_name, class_of
-from modules.backbones.classics.vgg import deepen, depth
+from modules.backbones import by_name
+from modules.backbones.classics.vgg import deepen
 from modules.backbones.reach import survey
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
 from modules.contracts.repositories import is_repository
 from modules.training.adaptation import adapt_channels, adapt_time
 from modules.training.checkpoint_file import read_checkpoint, read_plain
+from modules.training.growing import is_deeper
 from modules.training.hub import read_repository, repository_file
 
 
@@ -41,10 +42,14 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
     tensors, about, label, last = _read(backbone, source)
     _check_about(about, label)
     epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
-    if shallower := _shallower(backbone, about.get("name", "")):
+    if is_deeper(backbone, about.get("name", "")):
+        shallower = by_name(about["name"])
         load_backbone(shallower, source)
         filled = deepen(backbone.net, shallower.net)
         _take_statistics(backbone, about)
+        if classifier is not None:
+            last = _without_classifier(tensors, shallower.net.state_dict(), shallower, last)[1]
+            _load_classifier(classifier, last, label)
         some = f"{', '.join(filled)} of {backbone.name}"
         return f"backbone: {some} from {shallower.name} in {label}{epoch}; all its other layers start afresh"
     tensors = adapt_time(adapt_channels(tensors, backbone), backbone)
@@ -176,14 +181,6 @@ def _pretrained(backbone: Backbone) -> Weights:
         file = backbone.weights_file
         elsewhere = file and f"; fetch {file} where there is a network, and say --model.weights FILE"
         raise DataError(f"cannot get the pretrained weights of {backbone.name}: {reason}{elsewhere}") from error
-
-
-def _shallower(backbone: Backbone, name: str) -> Backbone | None:
-    """The VGG `name` if `backbone` is a deeper one."""
-    if not class_of(name) or not all(each.rpartition("/")[2].startswith("vgg") for each in (name, backbone.name)):
-        return None
-    other = by_name(name)
-    return other if depth(other.net) < depth(backbone.net) else None
 
 
 def _check_about(about: dict[str, Any], label: str) -> None:

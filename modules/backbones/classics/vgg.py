@@ -57,7 +57,8 @@ def deepen(deeper: nn.Module, shallower: nn.Module) -> list[str]:
 
     In place, as the paper initialized its deep networks (section 3.1). Norms go with their convolutions.
 
-    In a task, `--model.backbone vgg16_c --model.weights RUN` does so when the run's backbone is, say, vgg11.
+    In a task, `--model.backbone vgg16_c --model.weights RUN` does so when the run's backbone is, say, vgg11; the last
+    layer, in the task's head, goes along if both have the same classes.
 
     Args:
         deeper: any VGG, timm's or ours, with classes or without.
