@@ -212,7 +212,7 @@ class Task(Evaluation, TrainMetrics, Scheduled):
         fused = trainer.precision != "16-mixed" or not trainer.gradient_clip_val  # unscales too late to be clipped
         batch = self.effective_batch_size if self.optim.scale_lr else 256
         self.check_length(self.optim, steps, epoch)
-        optimizer, schedule = self.optim.build(self, net, steps, batch, fused, epoch)
+        optimizer, schedule = self.optim.build(self, net, steps, batch, fused, epoch, self.lr_factors())
         self.check_optimizer(self.optim, optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -42,6 +42,10 @@ class Scheduled(L.LightningModule):
         batches = self.trainer.num_training_batches
         return math.ceil(batches / self.batches_per_step) if math.isfinite(batches) else batches
 
+    def lr_factors(self) -> dict[str, float]:
+        """Factors on the learning rate by name of the parameter, beside those of `optim`; 1 where a name is missing."""
+        return {}
+
     def check_length(self, optim: Optim, steps: float, epoch: float) -> None:
         """Refuse a schedule that does not fit into the training, unless that is the few steps of `fast_dev_run`.
 

@@ -1,16 +1,25 @@
 """Gradual unfreezing: parts of a network that begin to learn at given epochs of the training."""
 
+import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from modules.backbones.reach import Reach
 from modules.contracts import ConfigError
 from tasks.base import Task
+
+
+class Thaw(NamedTuple):
+    """A part that begins to learn at the start of an epoch, at the learning rate times `factor`; null leaves it out."""
+
+    epoch: int
+    part: str
+    factor: float | None = None
 
 
 class Unfreezing(Task):
@@ -20,7 +29,8 @@ class Unfreezing(Task):
         unfreeze: gradual unfreezing (Howard and Ruder 2018), such as `0:head,2:stage4,4:all`: from the start of epoch 2
             on, stage 4 of the backbone learns beside the head, and from epoch 4 on everything. Until then a part stays
             as it is, with its normalization layers in eval mode. Stages are the levels of the backbone's maps, from
-            stage0; layers go by their names in the backbone.
+            stage0; layers go by their names in the backbone. `2:stage4@0.1` is with a factor on the learning rate of
+            what begins to learn then (staged learning rates).
 
     Attributes: `locked` are the names of the parameters that do not learn yet.
     """
@@ -46,15 +56,29 @@ class Unfreezing(Task):
         """Refuse settings that training cannot go with.
 
         Raises:
-            ConfigError: parts to unfreeze that do not exist, or of a backbone that is frozen for good.
+            ConfigError: parts to unfreeze that do not exist, or of a backbone that is frozen for good, or a factor of
+                a part that learns already.
         """
         if not self.unfreeze_at:
             return
         if self.frozen or self.pretraining:
             why = "model.frozen is true" if self.frozen else f"{type(self).__name__} trains the whole backbone"
             raise ConfigError(f"model.unfreeze trains parts of the backbone at given epochs, but {why}: leave one out")
-        for _, part in self.unfreeze_at:
-            self.part(part)
+        learning: set[str] = set()
+        for _, part, factor in self.unfreeze_at:
+            own = self.part(part)
+            if factor is not None and own <= learning:
+                raise ConfigError(
+                    f"model.unfreeze has a factor {factor:g} for {part}, all of which learns already by what stands "
+                    "before it, at its own rate: name each part once, the larger ones last"
+                )
+            learning |= own
+
+    def lr_factors(self) -> dict[str, float]:
+        factors: dict[str, float] = {}
+        for _, part, factor in reversed(self.unfreeze_at):  # the first that names a parameter counts
+            factors |= dict.fromkeys(self.part(part), 1.0 if factor is None else factor)
+        return factors
 
     def part(self, name: str) -> set[str]:
         """Names of the parameters of a part: `head`, `all`, `stage0` to the last stage, or a layer of the backbone.
@@ -79,9 +103,13 @@ class Unfreezing(Task):
 
     def lock(self, epoch: int) -> None:
         """Lock the parameters of all parts that do not learn in an epoch, counted from 0."""
-        learning = set().union(*(self.part(part) for first, part in self.unfreeze_at if first <= epoch))
-        self.locked = frozenset(name for name, _ in self.named_parameters() if name not in learning)
+        self.locked = self.locked_in(epoch)
         self.train(self.training)
+
+    def locked_in(self, epoch: int) -> frozenset[str]:
+        """Names of the parameters that do not learn in an epoch, counted from 0."""
+        learning = set().union(*(self.part(thaw.part) for thaw in self.unfreeze_at if thaw.epoch <= epoch))
+        return frozenset(name for name, _ in self.named_parameters() if name not in learning)
 
     def unlock(self) -> None:
         """Let all parameters learn again, after the training."""
@@ -115,7 +143,7 @@ class GradualUnfreezing(L.Callback):
         if trainer.current_epoch == self.epoch:
             return
         self.epoch = trainer.current_epoch
-        before = pl_module.locked if self.epoch else None
+        before = pl_module.locked_in(self.epoch - 1) if self.epoch else None
         pl_module.lock(self.epoch)
         if trainer.world_size == 1:
             for name, parameter in self.learning:
@@ -123,6 +151,14 @@ class GradualUnfreezing(L.Callback):
         if pl_module.locked != before:
             count = sum(p.numel() for name, p in self.learning if name not in pl_module.locked)
             rank_zero_info(f"epoch {self.epoch}: {count:,} parameters learn")
+            if batch_idx == 0:
+                self._forget(trainer.optimizers)
+
+    def _forget(self, optimizers: list[Optimizer]) -> None:
+        """Begin L-BFGS anew: the gradients it remembers were without those of the parts that learn from now on."""
+        for optimizer in optimizers:
+            if isinstance(optimizer, LBFGS):
+                optimizer.state.clear()
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
         for name, parameter in self.learning:
@@ -135,20 +171,24 @@ class GradualUnfreezing(L.Callback):
             parameter.requires_grad_(True)
 
 
-def read_schedule(text: str) -> list[tuple[int, str]]:
-    """Epochs and parts of `EPOCH:PART,EPOCH:PART`, in order of the epochs.
+def read_schedule(text: str) -> list[Thaw]:
+    """Parts of `EPOCH:PART,EPOCH:PART@FACTOR`, in order of the epochs.
 
     Raises:
-        ConfigError: other text, or nothing that learns from epoch 0 on.
+        ConfigError: other text, a factor of 0 or less, or nothing that learns from epoch 0 on.
     """
-    found = [re.fullmatch(r"\s*(\d+):([\w.]+)\s*", item) for item in text.split(",")]
-    pairs = [(int(one[1]), one[2]) for one in found if one]
-    if len(pairs) < len(found) or min(pairs)[0] > 0:
+    found = [re.fullmatch(r"\s*(\d+):([\w.]+)(?:@([\d.]+(?:e-?\d+)?))?\s*", item) for item in text.split(",")]
+    try:
+        thaws = [Thaw(int(one[1]), one[2], float(one[3]) if one[3] else None) for one in found if one]
+    except ValueError:  # 1.2.3
+        thaws = []
+    positive = all(thaw.factor is None or 0 < thaw.factor < math.inf for thaw in thaws)
+    if len(thaws) < len(found) or not positive or min(thaw.epoch for thaw in thaws) > 0:
         raise ConfigError(
             f"model.unfreeze is {text!r}, but must be EPOCH:PART,EPOCH:PART with a part that learns from epoch 0 on, "
-            "such as 0:head,2:stage4,4:all"
+            "such as 0:head,2:stage4,4:all, and factors of the learning rate above 0, such as 2:stage4@0.1"
         )
-    return sorted(pairs)
+    return sorted(thaws, key=lambda thaw: thaw.epoch)
 
 
 def stages(reach: Reach) -> dict[str, set[str]]:

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -113,6 +113,7 @@ class Optim:
         batch: int = 256,
         fused: bool = True,
         epoch: float = math.inf,
+        factors: Mapping[str, float] | None = None,
     ) -> tuple[Optimizer, Rates]:
         """The optimizer over the trainable parameters of `module`, and its schedule per optimizer step.
 
@@ -124,6 +125,7 @@ class Optim:
             fused: whether the default AdamW may be fused (5 times faster on a CPU too); torch cannot clip gradients in
                 float16 then.
             epoch: optimizer steps per epoch, for milestones and period; infinite where unknown.
+            factors: more factors on the learning rate, by name of the parameter in `module`.
 
         Raises:
             ConfigError: nothing is trainable, settings of a backbone where there is none, settings that the optimizer
@@ -133,7 +135,7 @@ class Optim:
             raise ConfigError("optim.backbone and layer_decay are about a backbone, which this task does not have")
         penalized = self.decay != "optimizer" or self.l1 > 0
         make = self.optimizer or partial(torch.optim.AdamW, fused=fused and not penalized)
-        groups = parameter_groups(module, backbone, self.layer_decay, self.backbone)
+        groups = parameter_groups(module, backbone, self.layer_decay, self.backbone, factors)
         optimizer = make_optimizer(make, groups)
         self._check_made(optimizer)
         lr, scales = optimizer.param_groups[0]["lr"] if self.lr is None else self.lr, []

@@ -1,6 +1,6 @@
 """Parameter groups of an optimizer, the optimizer over them, and their settings when its state is loaded."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from timm.optim import param_groups_layer_decay
@@ -28,8 +28,8 @@ def make_optimizer(make: OptimizerCallable, groups: list[dict[str, Any]]) -> Opt
             raise ConfigError(f"optim.optimizer cannot be built: {error}{hint}") from error
         if len(scales) > 1:
             raise ConfigError(
-                "optim.optimizer has one learning rate for all parameters (as L-BFGS), but layer_decay and "
-                "backbone give several: leave them out"
+                "optim.optimizer has one learning rate for all parameters (as L-BFGS), but layer_decay, "
+                "backbone and the factors of model.unfreeze give several: leave them out"
             ) from error
     optimizer = make([p for group in groups for p in group["params"]])
     optimizer.param_groups[0] |= {"decay": True, "lr_scale": scales.pop()}
@@ -63,13 +63,17 @@ def keep_settings(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]
 
 
 def parameter_groups(
-    module: nn.Module, backbone: nn.Module | None = None, layer_decay: float = 1.0, factor: float = 1.0
+    module: nn.Module,
+    backbone: nn.Module | None = None,
+    layer_decay: float = 1.0,
+    factor: float = 1.0,
+    factors: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Parameter groups by weight decay (yes or no) and learning-rate scale, the keys `decay` and `lr_scale` of each.
 
     Biases, norms and other parameters of less than two dimensions, and those the model itself names, are not decayed.
     All of the backbone gets `factor`; with layer-wise learning-rate decay (`layer_decay` < 1) its layers (timm's
-    grouping) also get layer_decay, layer_decay^2, ... from the top.
+    grouping) also get layer_decay, layer_decay^2, ... from the top. `factors` are further ones, by name in `module`.
     """
     scales: dict[int, float] = {}
     exempt: set[int] = set()
@@ -82,9 +86,11 @@ def parameter_groups(
         names = own() if callable(own) else ()
         exempt = {id(p) for name, p in backbone.named_parameters() if name in names}
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-    for p in filter(lambda p: p.requires_grad, module.parameters()):
-        decay = p.ndim > 1 and id(p) not in exempt
-        groups.setdefault((decay, scales.get(id(p), 1.0)), []).append(p)
+    named = factors or {}
+    for name, p in module.named_parameters():
+        if p.requires_grad:
+            decay, scale = p.ndim > 1 and id(p) not in exempt, scales.get(id(p), 1.0) * named.get(name, 1.0)
+            groups.setdefault((decay, scale), []).append(p)
     if not groups:
         raise ConfigError("no parameter is trainable: set model.frozen false")
     return [{"params": params, "decay": decay, "lr_scale": scale} for (decay, scale), params in groups.items()]

@@ -88,13 +88,19 @@ def test_a_resumed_run_ends_with_the_same_bits(optim, tmp_path):
 
 def test_two_processes_take_the_steps_of_one(alone_and_by_twos):
     def work(processes: int, path: Path) -> None:
+        settings = {
+            "lbfgs": (LBFGS, 1, {"frozen": True}),
+            "sam": (SAM, 1, {}),
+            "sam, unfreezing": (SAM, 2, {"unfreeze": "0:head,1:blocks.1@0.1"}),
+        }
         found = {}
-        for name, optim in {"lbfgs": LBFGS, "sam": SAM}.items():
-            made = task(optim, frozen=name == "lbfgs")
+        for name, (optim, epochs, more) in settings.items():
+            made = task(optim, **more)
             strategy = "ddp" if processes > 1 else "auto"
-            trainer = quiet(max_epochs=1, devices=processes, strategy=strategy, use_distributed_sampler=False)
+            trainer = quiet(max_epochs=epochs, devices=processes, strategy=strategy, use_distributed_sampler=False)
             trainer.fit(made, datamodule=Share())
-            found[name] = made.head.fc.weight.flatten().tolist()
+            weights = made.head.fc.weight, made.backbone.net.get_parameter("blocks.1.attn.qkv.weight")
+            found[name] = [value for weight in weights for value in weight.flatten()[:200].tolist()]
         path.write_text(json.dumps(found))
 
     one, two = (json.loads(path.read_text()) for path in alone_and_by_twos(work))

@@ -1,5 +1,7 @@
 """Gradual unfreezing: which parameters learn from which epoch on, and resuming."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -12,13 +14,16 @@ from tests.helpers.errors import refuses
 from tests.helpers.training import quiet
 
 CLASSES = ["cat", "dog", "cow"]
+PLAIN = Optim(lr=1e-3, schedule="constant")
+SAM = Optim(lr=1e-3, schedule="constant", sam=0.05)
+LBFGS = Optim(partial(torch.optim.LBFGS, max_iter=2), lr=1, schedule="constant", warmup=0)
 
 
-def classification(unfreeze: str | None = "0:head,1:stage4,2:all", backbone: str = "test_resnet", **more):
+def classification(
+    unfreeze: str | None = "0:head,1:stage4,2:all", backbone: str = "test_resnet", optim: Optim = PLAIN, **more
+):
     torch.manual_seed(0)
-    return Classification(
-        classes=CLASSES, backbone=backbone, unfreeze=unfreeze, optim=Optim(lr=1e-3, schedule="constant"), **more
-    )
+    return Classification(classes=CLASSES, backbone=backbone, unfreeze=unfreeze, optim=optim, **more)
 
 
 def batches(count: int = 2) -> DataLoader:
@@ -33,8 +38,8 @@ def batches(count: int = 2) -> DataLoader:
     return DataLoader(made, batch_size=None, collate_fn=dict)
 
 
-def fit(task: Classification, epochs: int, **more) -> dict[str, torch.Tensor]:
-    trainer = quiet(max_epochs=epochs)
+def fit(task: Classification, epochs: int, limit: int = 2, **more) -> dict[str, torch.Tensor]:
+    trainer = quiet(max_epochs=epochs, limit_train_batches=limit)
     trainer.fit(task, batches(), weights_only=True, **more)
     task.trained_by = trainer
     return {name: value.clone() for name, value in task.state_dict().items()}
@@ -44,15 +49,16 @@ def changed(before: dict, after: dict) -> set[str]:
     return {name for name, value in after.items() if not torch.equal(value, before[name])}
 
 
-def test_parts_learn_from_their_epoch_on_and_batch_norms_with_them():
+@pytest.mark.parametrize("optim", [PLAIN, SAM, LBFGS], ids=["adamw", "sam", "lbfgs"])
+def test_parts_learn_from_their_epoch_on_and_batch_norms_with_them(optim):
     start = {name: value.clone() for name, value in classification().state_dict().items()}
-    after = [fit(classification(), epochs) for epochs in (1, 2, 3)]
+    after = [fit(classification(optim=optim), epochs) for epochs in (1, 2, 3)]
     moved = [changed(start, one) for one in after]
     assert moved[0] == {"head.fc.weight", "head.fc.bias"}
     stage = {name for name in moved[1] if "backbone" in name}
     assert stage and all(name.startswith("backbone.net.layer4.") for name in stage)
     assert any("running_mean" in name for name in stage)
-    assert {name for name, _ in classification().named_parameters()} <= moved[2]
+    assert {name for name, p in classification().named_parameters() if p.ndim > 1} <= moved[2]
 
 
 def test_with_everything_from_epoch_0_on_training_is_as_without():
@@ -65,9 +71,33 @@ def test_a_head_alone_learns_as_with_a_frozen_backbone():
     assert not changed(frozen, locked)
 
 
-@pytest.mark.parametrize("epochs", [1, 2])
-def test_a_resumed_training_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path, epochs):
-    whole, part, resumed = classification(), classification(), classification()
+def test_a_part_learns_at_its_factor_of_the_learning_rate():
+    optim = Optim(lr=0.1, schedule="constant", warmup=0, backbone=0.5)
+    fit(task := classification("0:head@0.2,0:stage4,1:all@1e-2", optim=optim), 1, limit=1)
+    rates = {id(p): group["lr"] for group in task.trained_by.optimizers[0].param_groups for p in group["params"]}
+    for name, parameter in task.named_parameters():
+        factor = 0.2 if "head" in name else 0.5 * (1 if "layer4" in name else 0.01)
+        assert rates[id(parameter)] == pytest.approx(0.1 * factor), name
+
+
+def test_l_bfgs_begins_anew_when_a_part_is_unfrozen():
+    unfrozen, first = classification("0:head,1:all", optim=LBFGS), classification("0:head", optim=LBFGS)
+    second = classification("0:all", optim=LBFGS)
+    second.load_state_dict(fit(first, 1))
+    assert not changed(fit(second, 1), fit(unfrozen, 2))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text", "optim"),
+    [
+        (1, "0:head,1:stage4@0.1,2:all@0.01", PLAIN),
+        (2, "0:head,1:stage4@0.1,2:all@0.01", PLAIN),
+        (1, "0:head,1:all", LBFGS),
+        (2, "0:head,1:all", LBFGS),
+    ],
+)
+def test_a_resumed_training_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path, epochs, text, optim):
+    whole, part, resumed = (classification(text, optim=optim) for _ in range(3))
     expected = fit(whole, 3)
     fit(part, epochs)
     part.trained_by.save_checkpoint(tmp_path / "part.ckpt")
@@ -90,6 +120,10 @@ def test_parts_that_do_not_exist_and_other_texts_are_refused():
         classification(frozen=True).check_fit()
     with refuses(ConfigError, "model.unfreeze", "SimCLR"):
         SimCLR(backbone="test_resnet", unfreeze="0:head").check_fit()
-    for text in ("", "head", "1:head", "0:head;1:all", "0:head,x:all"):
-        with refuses(ConfigError, "model.unfreeze", "0:head,2:stage4,4:all"):
+    with refuses(ConfigError, "model.unfreeze", "0.1", "stage4", "already"):
+        classification("0:all,1:stage4@0.1").check_fit()
+    for text in ("", "head", "1:head", "0:head;1:all", "0:head,x:all", "0:head@0", "0:head@", "0:head@1.2.3"):
+        with refuses(ConfigError, "model.unfreeze", "0:head,2:stage4,4:all", "2:stage4@0.1"):
             read_schedule(text)
+    with refuses(ConfigError, "optim.optimizer", "L-BFGS", "model.unfreeze"):
+        fit(classification("0:head,1:all@0.1", optim=LBFGS), 1)
