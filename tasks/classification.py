@@ -48,7 +48,10 @@ class Classification(ClassificationTraining):
         init: weights at the start, instead of the network's own way; `lsuv` scales by images of Gaussian noise.
         init_std: standard deviation of `init` gaussian.
         aux_loss_weight: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without
-            them. `inception_v1` was published with two, at 0.3 (Szegedy et al. 2015).
+            them. `inception_v1` and `googlenet` were published with two, at 0.3 (Szegedy et al. 2015), `inception_v3`
+            with one, at 0.4; a DenseNet has them behind all dense blocks but the last.
+        aux_levels: levels of the backbone's maps, from 0, that get such a classifier, of any network (deep supervision,
+            Lee et al. 2015), such as [1, 2]; null is where the network was published with them.
         adversarial: adversarial training: each batch is changed within `adversarial_eps` so that its loss rises, by
             projected gradient descent (`pgd`, Madry et al. 2018) or one step of it (`fgsm`, Wong et al. 2020).
             Accuracy and loss of the training are those of changed images.
@@ -80,6 +83,7 @@ class Classification(ClassificationTraining):
         init: Init | None = None,
         init_std: float = 0.01,
         aux_loss_weight: float = 0.0,
+        aux_levels: list[int] | None = None,
         adversarial: Method = "none",
         adversarial_eps: float | str = "8/255",
         adversarial_steps: int = 7,
@@ -107,7 +111,7 @@ class Classification(ClassificationTraining):
         known = self.protocols | {"loss": f"{self.head.eval_protocol}, mean over images"}
         self.protocols = averaged_protocols(known, tta, 1 + len(self.ensemble.runs))
         self.configure_mixing(mixup, cutmix, mixing)
-        self.configure_auxiliaries(aux_loss_weight, count)
+        self.configure_auxiliaries(aux_loss_weight, count, aux_levels)
         self.configure_robustness(AdversarialTraining(adversarial, adversarial_eps, adversarial_steps), jsd_weight)
         self.init = (init, init_std)
         metrics = MetricCollection(

@@ -1,9 +1,11 @@
 """Training step of image classification: mixing, adversarial images, consistency of views, auxiliary classifiers."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from modules.backbones.classics.auxiliary import auxiliaries
+from modules.backbones.auxiliary import auxiliaries
 from modules.contracts import Batch, ConfigError, check_range
 from modules.heads.base import ClassificationHead
 from modules.losses.classification import jensen_shannon
@@ -30,19 +32,24 @@ class ClassificationTraining(VisionTask):
             raise ConfigError("model.mixing changes layers in the network, which model.compile fixes: leave out one")
         self.mixer = Mixer(mixup, cutmix, mixing, self.backbone)
 
-    def configure_auxiliaries(self, weight: float, classes: int) -> None:
+    def configure_auxiliaries(self, weight: float, classes: int, levels: Sequence[int] | None) -> None:
         """Make the auxiliary classifiers, if their loss has a weight.
 
         Raises:
-            ConfigError: a weight out of range, or a frozen backbone.
+            ConfigError: a weight out of range, a frozen backbone, or levels without a weight or that are not there.
         """
         check_range("model.aux_loss_weight", weight)
+        if levels is not None and not weight:
+            raise ConfigError(
+                f"model.aux_levels is {list(levels)}, but model.aux_loss_weight is 0: raise it, such as to 0.3, or "
+                "leave the levels out"
+            )
         if weight and self.frozen:
             raise ConfigError(
                 "auxiliary classifiers help the backbone to learn, but it is frozen: set aux_loss_weight to 0"
             )
         self.aux_loss_weight = weight
-        self.auxiliaries = auxiliaries(self.backbone, classes) if weight else nn.ModuleList()
+        self.auxiliaries = auxiliaries(self.backbone, classes, levels) if weight else nn.ModuleList()
 
     def configure_robustness(self, robust: AdversarialTraining, jsd_weight: float) -> None:
         """Set adversarial training and the weight of the consistency of views, behind the other two.

@@ -61,8 +61,8 @@ TIMM = "--model.backbone Timm --model.backbone.name"
         ("classification", f"{TIMM} resnet18 --model.backbone.attention cbma", ["attention", "cbma", "cbam"]),
         (
             "classification",
-            "--model.backbone inception_v3 --model.aux_loss_weight 0.3",
-            ["inception_v3", "aux_loss_weight"],
+            "--model.backbone test_resnet --model.aux_loss_weight 0.3",
+            ["test_resnet", "aux_loss_weight", "aux_levels"],
         ),
         (
             "classification",

@@ -7,11 +7,13 @@ import lightning as L
 import pytest
 import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from modules.backbones import by_name
+from modules.backbones.auxiliary import InceptionAuxiliary, auxiliaries
 from modules.contracts import ConfigError
 from modules.training.optim import Optim
 from modules.training.transfer import export_backbone, load_backbone
@@ -140,6 +142,62 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path):
     assert len(Classification.load_from_checkpoint(tmp_path / "4.ckpt").auxiliaries) == 2
 
 
+# Other networks, and levels of any ------------------------------------------------------------------------------------
+
+
+def test_googlenets_are_those_of_torchvision():
+    published = without_dropout(torchvision.models.googlenet(aux_logits=True, init_weights=False, num_classes=3))
+    trained = without_dropout(task(backbone="googlenet"))
+    trained.backbone.net.load_state_dict(published.state_dict(), strict=False)
+    for own, theirs in zip(trained.auxiliaries, (published.aux1, published.aux2), strict=True):
+        own.classifier.load_state_dict(theirs.state_dict())
+    image = batch()["image"]
+    expected = published(image)
+    trained.backbone(image)
+    first, second = (auxiliary() for auxiliary in trained.auxiliaries)
+    torch.testing.assert_close(first, expected.aux_logits1, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(second, expected.aux_logits2, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "torchvision/inception_v3"])
+def test_inception_v3s_is_on_its_last_map_of_stride_16(name):
+    with torch.device("meta"):
+        backbone = by_name(name)
+        (auxiliary,) = auxiliaries(backbone, 3)
+        maps = backbone(torch.empty(2, 3, 299, 299))
+        assert auxiliary.map is maps[3] and maps[3].shape[1:] == (768, 17, 17)
+        assert auxiliary().shape == (2, 3)
+
+
+def test_inception_v3s_is_that_of_torchvision_and_enlarges_small_maps():
+    own, published = InceptionAuxiliary(nn.Identity(), 768, 3), torchvision.models.inception.InceptionAux(768, 3)
+    published.load_state_dict(own.classifier.state_dict())
+    x = torch.rand(2, 768, 17, 17)
+    torch.testing.assert_close(own.logits(x), published(x))
+    assert own.logits(x[..., :4, :4]).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "torchvision/densenet121"])
+def test_a_densenets_follow_all_dense_blocks_but_the_last(name):
+    with torch.device("meta"):
+        found = auxiliaries(backbone := by_name(name), 3)
+        backbone(torch.empty(2, 3, 64, 64))
+    assert [each.map.shape[1:] for each in found] == [(256, 16, 16), (512, 8, 8), (1024, 4, 4)]
+    assert [each.fc.in_features for each in found] == [256, 512, 1024]
+
+
+def test_levels_of_any_network_are_classified_by_their_mean():
+    trained, images = task(0.5, backbone="test_resnet", aux_levels=[3, 1]), batch()
+    trained.log_step = lambda *_: None
+    maps = trained.backbone(images["image"])
+    expected = functional.cross_entropy(trained.answer(trained.head, images["image"]), images["label"])
+    for level, auxiliary in zip((3, 1), trained.auxiliaries, strict=True):
+        cells = functional.batch_norm(maps[level], None, None, training=True).relu().mean((-2, -1))
+        expected = expected + 0.5 * functional.cross_entropy(auxiliary.fc(cells), images["label"])
+    torch.testing.assert_close(trained.training_step(images, 0), expected)
+    assert all(auxiliary.map is None for auxiliary in trained.auxiliaries)
+
+
 # The network alone ---------------------------------------------------------------------------------------------------
 
 
@@ -167,7 +225,10 @@ def test_they_follow_the_classes_and_go_with_the_head():
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        ({"backbone": "test_resnet"}, ("test_resnet", "model.aux_loss_weight", "model.backbone", "inception_v1")),
+        ({"backbone": "test_resnet"}, ("test_resnet", "model.aux_loss_weight", "model.aux_levels", "inception_v1")),
+        ({"backbone": "test_resnet", "aux_levels": [5]}, ("test_resnet", "model.aux_levels", "5", "4")),
+        ({"backbone": "test_resnet", "aux_levels": [1, 1]}, ("model.aux_levels",)),
+        ({"aux_levels": [1], "aux_loss_weight": 0.0}, ("model.aux_levels", "model.aux_loss_weight")),
         ({"frozen": True}, ("frozen", "aux_loss_weight")),
     ],
 )
