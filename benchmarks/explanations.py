@@ -34,7 +34,7 @@ from modules.insight.subject import Subject
 
 PATCH, TARGET = 16, 3
 ALLOWED = 1e-4  # difference of the maps, of their largest value
-METHODS = ("gradcam", "occlusion", "integrated_gradients")
+METHODS = ("layercam", "gradcam", "occlusion", "integrated_gradients")
 MARKS = {
     "Classification": {"pointing": ">= 0.8", "deletion_below_random": "> 0", "randomized": "<= 0.3"},
     "Detection": {"energy": ">= 0.6", "neighbor_energy_ratio": "<= 1"},

@@ -29,7 +29,8 @@ class Explanations(Callback):
     Args:
         samples: number of samples, 2..16.
         every: epochs between two figures.
-        method: names, such as [gradcam, occlusion]; null chooses a few that fit the network.
+        method: names, such as [gradcam, occlusion]; null chooses a few that fit the network, of boxes layercam in place
+            of gradcam, whose weights of whole channels also fire on the neighbors.
 
     Raises:
         ConfigError: no such method, or one that does not fit the network.

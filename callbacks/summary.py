@@ -17,6 +17,7 @@ from callbacks.loggers.facts import commit
 from callbacks.results.metrics import Results, Rows, classifies, limited, told
 from callbacks.results.number_format import or_null
 from callbacks.results.table import results_table
+from callbacks.terminal import fill
 from modules.contracts import writing
 from modules.heads.base import ClassificationHead
 
@@ -163,7 +164,7 @@ class Summary(L.Callback):
     def _say_where(self, trainer: L.Trainer, folder: Path) -> None:
         figures = sorted(p.name for p in (folder / "figures").glob("*.*"))
         if figures:
-            CONSOLE.print(f"figures: {folder}/figures/  ({', '.join(figures)})")
+            CONSOLE.print(fill(f"figures: {folder}/figures/  ({', '.join(figures)})"), markup=False)
         if (folder / "features.npz").is_file():
             CONSOLE.print(f"features, labels and ids of every split: {folder}/features.npz")
         self.say_loggers(trainer)

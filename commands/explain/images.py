@@ -91,10 +91,11 @@ def show_images(trainer: Trainer, found: Explained, depths: int) -> list[Result]
     _draw(trainer, found, [f"{word} {score:.2f}".strip() for word, score in zip(found.words, scores, strict=True)])
     about = {"ids": np.array(samples.ids), "targets": np.array(found.words), "scores": np.array(scores)}
     save_maps(Path(trainer.default_root_dir), about | {name: one.numpy() for name, one in found.maps.items()})
-    masks = masks_of(found, cast(Any, trainer).datamodule)
+    data = cast(Any, trainer).datamodule
+    masks = masks_of(found, data)
     objects = {"": masks, "neighbor_": neighbors_of(found)}
     measured = judge(subject, found.maps, objects, found.again, depths, found.options.seed)
-    title = f"Faithfulness of maps, mean of {len(samples.ids)} {samples.split} samples"
+    title = f"Faithfulness of maps, mean of {len(samples.ids)} samples of {data.title(samples.split)}"
     log_figure(trainer, "faithfulness", curves(measured, title))
     return measured.results(samples.split, samples.ids)
 
@@ -182,7 +183,8 @@ def _draw(trainer: Trainer, found: Explained, words: Sequence[str]) -> None:
         log_figure(trainer, f"explained_{i}", side_by_side(row))
     pairs = zip(samples.ids, words, strict=True)
     captions = [f"{shorten_start(name, 30)}\n{shorten_start(word, 44)}" for name, word in pairs]
-    title = f"Explanations of {samples.split} samples, each with what is explained and its score"
+    where = cast(Any, trainer).datamodule.title(samples.split)
+    title = f"Explanations of samples of {where}, each with what is explained and its score"
     log_figure(trainer, "explanations", summary(rows, list(found.maps), captions, title, clips, found.compared))
 
 

@@ -55,12 +55,14 @@ class Trainer(evaluate.Trainer):
             ckpt_path: a .ckpt file, a run directory, or `latest`.
             exported: an exported file in place of a checkpoint, by --onnx; with occlusion and rise.
             method: names, as gradcam,occlusion: saliency, gradient_x_input, smoothgrad, integrated_gradients, gradcam,
-                gradcam++, layercam, eigencam, occlusion, rise, attention, rollout; by default a few that fit.
+                gradcam++, layercam, eigencam, occlusion, rise, attention, rollout; by default a few that fit, of boxes
+                layercam in place of gradcam, whose weights of whole channels also fire on the neighbors.
             target: what is explained: a class by name or number, the number of a box, a pixel `x,y` of the network's
                 input, a word; of features the number of a sample or an image file to compare with; by default what
                 the network finds.
             count: number of samples, evenly spread over the split.
-            layer: of class activation maps: a level of the backbone by its number, -1 the coarsest, or a layer by name.
+            layer: of class activation maps: a level of the backbone by its number, -1 the coarsest, or a layer by name;
+                by default the coarsest of at least 6 x 6 cells, of layercam of boxes the finest.
             patch: side of the window of occlusion in pixels; a sixth of the image by default.
             stride: step of that window; half of it by default.
             masks: number of random masks of RISE.
@@ -84,7 +86,8 @@ class Trainer(evaluate.Trainer):
             else explain_images(answers, samples, method, target, options)
         )
         self._begin(model)  # all settings are valid
-        rank_zero_info(f"  explains {len(found.words)} {samples.split} {datamodule.noun} by {', '.join(found.methods)}")
+        what = f"{len(found.words)} {datamodule.noun} of {datamodule.title(samples.split)}"
+        rank_zero_info(f"  explains {what} by {', '.join(found.methods)}")
         results = (show_sentences if sentences else show_images)(self, found, depths)
         for logger in self.loggers:
             logger.log_metrics({result.metric: result.value for result in results}, step=0)

@@ -1,8 +1,6 @@
 """`python cli.py features --ckpt_path RUN`: what the layers and channels of a network have learned."""
 
 import json
-import shutil
-import textwrap
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from torch.nn.functional import one_hot
 from callbacks.collectors.chosen import evenly
 from callbacks.figures.log import write_figure
 from callbacks.run_directory import RunDirectory, claimed, new_path
+from callbacks.terminal import fill
 from commands.evaluate.features import arrays
 from commands.features import ascents, drawing, patches
 from commands.features.ascents import Ascent
@@ -136,11 +135,11 @@ class Work:
     def __init__(self, subject: Subject, own: Namespace, settings: Ascent, generator: Any, folder: Path):
         self.subject, self.own, self.settings, self.generator = subject, own, settings, generator
         self.folder, self.report, self.drawn = folder, {"layer": own.layer, "split": subject.split}, []
-        self.layer = subject.said(own.layer)
+        self.layer, self.where = subject.said(own.layer), subject.data.title(subject.split)
         self.images = arrays(subject.images)
         self.how = "a generator's noise" if generator else f"{own.basis}, {own.steps} steps"
         name = type(subject.task).__name__
-        print(f"{name}: {len(self.images):,} images of {subject.split}, {self.images[0].shape[0]} pixels", flush=True)
+        print(f"{name}: {len(self.images):,} images of {self.where}, {self.images[0].shape[0]} pixels", flush=True)
 
     def channels(self, run: Any, found: patches.Peaks, channels: list[int], direction: Any) -> None:
         """Patches and gradient ascent of channels, and of a direction."""
@@ -150,7 +149,7 @@ class Work:
         units = one_hot(torch.tensor(channels), width).float()
         names = [f"channel {channel}" for channel in channels]
         climbed = ascents.by_direction(subject, run, units, names, self.settings, self.generator)
-        title = f"{self.layer}: gradient ascent ({self.how}), then {subject.split} patches that activate it most"
+        title = f"{self.layer}: gradient ascent ({self.how}), then patches of {self.where} that activate it most"
         self.draw("channels", drawing.channels(climbed, top, self.images, title))
         self.say(f"{self.layer}: {width} channels, {dead} dead on these images; shown: {', '.join(map(str, channels))}")
         self.report["channels"] = {channel: [patch._asdict() for patch in one] for channel, one in top.items()}
@@ -177,7 +176,7 @@ class Work:
         places = evenly(len(self.images), INVERTED)
         found = ascents.invert(self.subject, self.subject.images[places], self.settings)
         how = f"{self.own.basis}, {self.own.steps} steps"
-        title = f"What a {self.subject.split} image looks like from one level alone ({how})"
+        title = f"What an image of {self.where} looks like from one level alone ({how})"
         self.draw("inversion", drawing.inversion([self.images[i] for i in places], found, title))
         errors = [one.error for one in found]
         rises = ", rising" if errors == sorted(errors) else ", not rising at every level"
@@ -190,7 +189,7 @@ class Work:
         subject = self.subject
         found = levels(subject, self.own.num_images)
         chance = 1 / len(subject.task.classes) if subject.task.classes and found[0].probe is not None else None
-        title = f"Shallow against deep, {len(self.images)} images of {subject.split}"
+        title = f"Shallow against deep, {len(self.images)} images of {self.where}"
         self.draw("depth", drawing.depth(found, max(subject.images.shape[-2:]), chance, title))
         for i, one in enumerate(found):
             probe = "" if one.probe is None else f", probe {one.probe:.1%}"
@@ -204,11 +203,7 @@ class Work:
 
     def say(self, line: str) -> None:
         """Print a line, wrapped at the width of the terminal."""
-        width = shutil.get_terminal_size().columns
-        print(
-            textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False),
-            flush=True,
-        )
+        print(fill(line), flush=True)
 
     def finish(self) -> None:
         """Write features.json, and name all files and the next command."""

@@ -1,13 +1,16 @@
 """`python cli.py stylize --content FILE --style FILES`: style transfer by optimizing an image (Gatys et al. 2016)."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+import yaml
 from torch import Tensor
 
 from commands.network import Network, read_network
+from commands.next_commands import command_line
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.stylize.images import array, check_size, read
@@ -88,7 +91,7 @@ def check_options(own: argparse.Namespace) -> tuple[StyleWeights, list[str], lis
         check_range("--style_size", own.style_size, 1)
     weights = StyleWeights(own.style_weight, own.content_weight, own.tv_weight)
     weights.check("--")
-    files = [own.style] if Path(own.style).expanduser().is_file() else own.style.split(",")
+    files = _files(own)
     shares = [1.0] * len(files)
     if own.style_weights is not None:
         try:
@@ -101,6 +104,11 @@ def check_options(own: argparse.Namespace) -> tuple[StyleWeights, list[str], lis
             f"styles, not all 0"
         )
     return weights, files, [share / sum(shares) for share in shares]
+
+
+def _files(own: argparse.Namespace) -> list[str]:
+    """Files of the styles: one, whose name may have commas, or several."""
+    return [own.style] if Path(own.style).expanduser().is_file() else own.style.split(",")
 
 
 def _integers(text: str, option: str) -> list[int]:
@@ -160,7 +168,9 @@ def _paint(
     files = {own.out / f"{name}.png": array(made), own.out / f"{name}_steps.png": drawn}
     written = [write_figure(image, path, "--out") for path, image in files.items()]
     print(f"written: {', '.join(map(str, written))}")
-    print(f"next, one network for this style: {program()} fit --config tasks/fast_style.yaml --model.styles FILES")
+    names = yaml.safe_dump(_files(own), default_flow_style=True, width=math.inf).strip()
+    again = command_line("fit", "--config", "tasks/fast_style.yaml", "--model.styles", names)
+    print(f"next, one network for {'this style' if len(styles) == 1 else 'these styles'}: {again}")
 
 
 def _losses(curves: dict[str, list[float]]) -> str:

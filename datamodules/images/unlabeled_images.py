@@ -54,6 +54,10 @@ class UnlabeledImages(ImageDataModule):
         self.check_size()
         return super().sample(image, name, max_pixels)
 
+    def title(self, split: Split) -> str:
+        """Name of a split in titles of figures: that of the folder, where all its images are one split."""
+        return split if self.has("val") else self.root.resolve().name
+
     def sources(self) -> dict[Split, Files]:
         if not self.root.is_dir():
             raise DataError(f"data.root {self.root} is not a folder")

@@ -69,19 +69,23 @@ CAMS: dict[str, Cam] = {
 def cam(subject: Subject, method: Cam, layer: str | None = None) -> Tensor:
     """Class activation map of each sample, as large as the layer's output; see `at_layer`.
 
+    Of boxes LayerCAM takes the finest level where no layer is given: cells of the coarser ones reach into the
+    neighbors.
+
     Returns:
         (B, h, w), or (B, t, h, w) of clips.
     """
-    return method(*at_layer(subject, layer))
+    return method(*at_layer(subject, layer, finest=subject.boxes and method is layercam))
 
 
-def at_layer(subject: Subject, layer: str | None = None) -> tuple[Tensor, Tensor]:
+def at_layer(subject: Subject, layer: str | None = None, finest: bool = False) -> tuple[Tensor, Tensor]:
     """Activation of a layer, and the gradient of the scores at it.
 
     Args:
         subject: what is explained.
         layer: a level of the backbone's maps by its number, 0 the finest and -1 the coarsest, or a layer by its name;
             null is the coarsest level with enough cells.
+        finest: null is the finest level that the score depends on.
 
     Returns:
         (B, C, h, w) each, or (B, C, t, h, w) of clips.
@@ -90,11 +94,11 @@ def at_layer(subject: Subject, layer: str | None = None) -> tuple[Tensor, Tensor
         ConfigError: there is no such layer, it has no map, or the score does not depend on it.
     """
     parts = zip(subject.inputs.split(subject.at_once), subject.rows.split(subject.at_once), strict=True)
-    found = [_part(replace(subject, inputs=inputs), rows, layer) for inputs, rows in parts]
+    found = [_part(replace(subject, inputs=inputs), rows, layer, finest) for inputs, rows in parts]
     return torch.cat([one for one, _ in found]), torch.cat([slope for _, slope in found])
 
 
-def _part(subject: Subject, rows: Tensor, layer: str | None) -> tuple[Tensor, Tensor]:
+def _part(subject: Subject, rows: Tensor, layer: str | None, finest: bool) -> tuple[Tensor, Tensor]:
     """The same of a few inputs at once, which are for the targets of these samples."""
     network, backbone = subject.network, subject.backbone
     if network is None or (backbone is None and layer is None):
@@ -108,20 +112,16 @@ def _part(subject: Subject, rows: Tensor, layer: str | None) -> tuple[Tensor, Te
     watched |= {} if is_level else {"layer": find_layer(network, layer or "")}
     with subject.gradients_on(), recorded(watched) as outputs:
         score = subject.score(leaf(subject.inputs), rows)
-        if is_level:
-            level = _coarse(outputs["maps"]) if typed is None else typed
-            found = [outputs[f"level {level}"]] if f"level {level}" in outputs else []
-            found.append(outputs["maps"][level])
-        else:
-            level, found = None, [outputs["layer"]]
-        used = [one for one in found if isinstance(one, Tensor) and one.ndim > 2]
-        slopes = torch.autograd.grad(score.sum(), used, allow_unused=True) if used else []
-    for one, slope in zip(used, slopes, strict=True):
+        tried = [-1] if not is_level else [typed] if typed is not None else _usual_levels(outputs["maps"], finest)
+        found = [(level, one) for level in tried for one in _outputs(outputs, level)]
+        used = [(level, one) for level, one in found if isinstance(one, Tensor) and one.ndim > 2]
+        slopes = torch.autograd.grad(score.sum(), [one for _, one in used], allow_unused=True) if used else []
+    for (level, one), slope in zip(used, slopes, strict=True):
         if slope is not None:
-            grid = outputs["maps"][-1 if level is None else level].shape[-2:] if "maps" in outputs else None
+            grid = outputs["maps"][level].shape[-2:] if "maps" in outputs else None
             return _as_map(one.detach(), subject, grid), _as_map(slope, subject, grid)
     why = "the score does not depend on it" if used else "its output is no map"
-    raise ConfigError(f"--layer {layer or level} cannot be explained, because {why}: choose another layer")
+    raise ConfigError(f"--layer {layer or tried[0]} cannot be explained, because {why}: choose another layer")
 
 
 def _sources(backbone: Backbone) -> dict[str, nn.Module]:
@@ -138,9 +138,18 @@ def _sources(backbone: Backbone) -> dict[str, nn.Module]:
     return found | ({f"level {len(found) - 1}": last.norm1} if hasattr(last, "norm1") and hasattr(last, "attn") else {})
 
 
-def _coarse(maps: Sequence[Tensor]) -> int:
-    """Coarsest level with enough cells, else the finest."""
-    return max((i for i, one in enumerate(maps) if min(one.shape[-2:]) >= CELLS), default=0)
+def _outputs(outputs: dict[str, Any], level: int) -> list[Any]:
+    """Outputs of the layer that is asked for, else those of a level: of the layer it comes from, and its map."""
+    if "layer" in outputs:
+        return [outputs["layer"]]
+    return [*([outputs[f"level {level}"]] if f"level {level}" in outputs else []), outputs["maps"][level]]
+
+
+def _usual_levels(maps: Sequence[Tensor], finest: bool) -> list[int]:
+    """Coarsest level with enough cells, else the finest; or all of them, the finest first."""
+    if finest:
+        return list(range(len(maps)))
+    return [max((i for i, one in enumerate(maps) if min(one.shape[-2:]) >= CELLS), default=0)]
 
 
 def _as_map(output: Tensor, subject: Subject, grid: Sequence[int] | None) -> Tensor:

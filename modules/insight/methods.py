@@ -81,11 +81,14 @@ METHODS: dict[str, Method] = {
 
 
 def usual_methods(subject: Subject) -> list[str]:
-    """Methods for a network where none are named; occlusion alone, where there is no network but a file."""
+    """Methods for a network where none are named; occlusion alone, where there is no network but a file.
+
+    Of boxes LayerCAM, not Grad-CAM: its weights are those of whole channels, which also fire on the neighbors.
+    """
     if subject.network is None:
         return ["occlusion"]
     backbone: Any = subject.backbone
-    cams = ["gradcam"] if backbone is not None else []
+    cams = [] if backbone is None else ["layercam" if subject.boxes else "gradcam"]
     net: Any = getattr(backbone, "net", None)
     attends = len(subject.space) == 2 and getattr(net, "cls_token", None) is not None
     attends = attends and bool(attention_weights(net, lambda: backbone(subject.inputs[:1])))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from modules.contracts import Backbone, Batch
 from modules.insight.layers import differentiable
+from modules.insight.targets import Box
 
 Score = Callable[[Tensor, Tensor], Tensor]
 """Inputs (N, ...) and rows int64 (N,) to scores (N,): of each input for the target of that sample of the subject."""
@@ -28,6 +29,7 @@ class Subject:
         backbone: the part of it with feature maps; null without.
         at_once: inputs in one pass of methods that need many.
         attended: gives maps (B, h, w) of where a decoder attends for the targets; null without.
+        boxes: the targets are boxes, which have neighbors.
     """
 
     inputs: Tensor
@@ -36,6 +38,7 @@ class Subject:
     backbone: Backbone | None = None
     at_once: int = AT_ONCE
     attended: Callable[[], Tensor | None] = lambda: None
+    boxes: bool = False
 
     @classmethod
     def of(
@@ -65,7 +68,8 @@ class Subject:
             }
             return score(taken | {key: inputs}, [targets[i] for i in chosen])
 
-        return cls(batch[key], of_rows, *explained, attended=lambda: attended(batch, targets))
+        boxes = all(isinstance(target, Box) for target in targets)
+        return cls(batch[key], of_rows, *explained, attended=lambda: attended(batch, targets), boxes=boxes)
 
     @property
     def rows(self) -> Tensor:

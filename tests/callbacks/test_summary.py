@@ -10,6 +10,7 @@ from rich.console import Console
 from callbacks.results.metrics import Results, interval_of
 from callbacks.results.number_format import bounds, number, or_nan, or_null, short
 from callbacks.results.table import class_table, results_table
+from callbacks.terminal import fill
 from callbacks.writers.detection_errors import error_lines
 from callbacks.writers.per_class import per_class, per_class_of_pixels
 from modules.metrics.bootstrap import Estimate
@@ -154,3 +155,10 @@ def test_metrics_of_nothing_are_not_numbers_for_people_and_null_in_json():
     assert [or_null(value) for value in (float("nan"), float("inf"), 0.0)] == [None, None, 0.0]
     assert np.isnan(or_nan(None))
     assert or_nan(0.0) == 0
+
+
+def test_lines_are_wrapped_at_the_width_of_the_terminal_but_paths_stay_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    assert fill("  a  table,  whole") == "  a  table,  whole"
+    assert fill("  drawn: one.png, two.png") == "  drawn: one.png,\n    two.png"
+    assert fill("in " + "x/" * 20) == "in\n  " + "x/" * 20

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ def test_a_run_is_measured_before_and_after_its_training(graft, trained, capsys)
     assert graft("inspect", *typed) == (0, "")
     said = capsys.readouterr().out.splitlines()
     line_naming(said, "after training", "neither vanishing nor exploding")
+    assert max(map(len, said[:-1])) <= shutil.get_terminal_size().columns  # the last is a command to copy
     assert {path.name for path in Path("out/figures").iterdir()} == FIGURES
     found = json.loads(Path("out/inspect.json").read_text())
     assert list(found["layers"]) == ["initialization", "after training"]

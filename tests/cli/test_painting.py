@@ -37,6 +37,7 @@ def test_stylize_writes_the_image_and_its_figure(graft, images, capsys):
     with Image.open("made/photo_one_two.png") as image:
         assert image.size == (32, 24)
     assert Path("made/photo_one_two_steps.png").is_file()
+    assert capsys.readouterr().out.endswith(f"--model.styles '[{one}, {two}]'\n")
     again = [
         "stylize",
         "--content",

@@ -8,7 +8,7 @@ import torch
 from modules.contracts import ConfigError
 from modules.heads.detection import FCOS, FasterRCNN
 from modules.insight.layers import differentiable, gradients, leaf
-from modules.insight.methods import METHODS, Options
+from modules.insight.methods import METHODS, Options, usual_methods
 from modules.insight.subject import Subject
 from tasks import GAN, AutoEncoder, Classification, Detection, SemanticSegmentation, SimCLR, Task, Video
 from tests.helpers.errors import refuses
@@ -66,3 +66,16 @@ def test_the_score_of_a_target_has_a_gradient_in_inference_mode_too(name):
     for method in ("saliency", "gradcam")[: 1 + (subject.backbone is not None)]:
         found = METHODS[method](subject, Options())
         assert len(found) == 2 and found.ndim == batch[key].ndim - 1 and found.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "usual"), [("one stage", "layercam"), ("classification", "gradcam")])
+def test_boxes_are_explained_by_layercam_of_the_finest_level_unless_another_is_named(name, usual):
+    task = TASKS[name]().eval()
+    batch = seen(task)
+    with torch.no_grad():
+        subject = Subject.of(task.target_score, batch, task.targets(batch), task.explained)
+    assert usual_methods(subject) == [usual, "integrated_gradients", "occlusion"]
+    finest, third, chosen = (METHODS["layercam"](subject, Options(layer)) for layer in ("0", "2", None))
+    assert finest.shape == (2, 32, 32) and third.shape == (2, 8, 8)
+    assert torch.equal(chosen, finest if usual == "layercam" else third)
+    assert METHODS["gradcam"](subject, Options()).shape == third.shape

@@ -151,10 +151,12 @@ def test_a_class_that_training_lacks_is_refused_with_the_nearest(image_folder, s
 
 
 def test_images_predicts_every_image_below_the_root_in_order(image_folder):
-    data = UnlabeledImages(str(image_folder({".": 2, "b": 2, "a/c": 1})), **SMALL)
+    root = image_folder({".": 2, "b": 2, "a/c": 1})
+    data = UnlabeledImages(str(root), **SMALL)
     data.setup("predict")
     names = [name for batch in data.predict_dataloader() for name in batch["id"]]
     assert names == ["000.png", "001.png", "a/c/000.png", "b/000.png", "b/001.png"]
+    assert data.title("train") == root.name
 
 
 def test_images_has_no_labels(image_folder):
@@ -168,6 +170,7 @@ def test_images_sets_validation_images_aside_for_pretraining(image_folder):
     data = UnlabeledImages(str(image_folder({".": 20})), **SMALL, val_split=0.2)
     data.setup("fit")
     assert sizes(data) == {"train": 16, "val": 4}
+    assert data.title("train") == "train"
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty"])
