@@ -189,10 +189,6 @@ class DataModule(L.LightningDataModule):
         """The split that `predict` reads: the first of test, val and train that there is."""
         return next(split for split in ("test", "val", "train") if self.has(split))
 
-    def title(self, split: Split) -> str:
-        """Name of a split in titles of figures."""
-        return split
-
     def has(self, split: Split) -> bool:
         """True if there is such a split."""
         return self.dataset(split, "plain") is not None

@@ -22,6 +22,7 @@ from commands.explain.samples import Samples
 from commands.explain.scores import judge
 from datamodules import DataModule
 from datamodules.images.image_data import ImageDataModule
+from datamodules.images.unlabeled_images import split_title
 from modules.contracts import DataError, writing
 from modules.insight.methods import METHODS, Options, check_used, usual_methods
 from modules.insight.subject import Subject
@@ -95,7 +96,7 @@ def show_images(trainer: Trainer, found: Explained, depths: int) -> list[Result]
     masks = masks_of(found, data)
     objects = {"": masks, "neighbor_": neighbors_of(found)}
     measured = judge(subject, found.maps, objects, found.again, depths, found.options.seed)
-    title = f"Faithfulness of maps, mean of {len(samples.ids)} samples of {data.title(samples.split)}"
+    title = f"Faithfulness of maps, mean of {len(samples.ids)} samples of {split_title(data, samples.split)}"
     log_figure(trainer, "faithfulness", curves(measured, title))
     return measured.results(samples.split, samples.ids)
 
@@ -183,7 +184,7 @@ def _draw(trainer: Trainer, found: Explained, words: Sequence[str]) -> None:
         log_figure(trainer, f"explained_{i}", side_by_side(row))
     pairs = zip(samples.ids, words, strict=True)
     captions = [f"{shorten_start(name, 30)}\n{shorten_start(word, 44)}" for name, word in pairs]
-    where = cast(Any, trainer).datamodule.title(samples.split)
+    where = split_title(cast(Any, trainer).datamodule, samples.split)
     title = f"Explanations of samples of {where}, each with what is explained and its score"
     log_figure(trainer, "explanations", summary(rows, list(found.maps), captions, title, clips, found.compared))
 

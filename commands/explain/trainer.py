@@ -15,6 +15,7 @@ from commands.explain.samples import Samples, take
 from commands.explain.sentences import explain_sentences, show_sentences
 from commands.export.runtime import ImageModel
 from datamodules import DataModule
+from datamodules.images.unlabeled_images import split_title
 from modules.contracts import ConfigError
 from modules.insight.layers import refuse_compiled
 from modules.insight.methods import Options, check_methods
@@ -55,8 +56,8 @@ class Trainer(evaluate.Trainer):
             ckpt_path: a .ckpt file, a run directory, or `latest`.
             exported: an exported file in place of a checkpoint, by --onnx; with occlusion and rise.
             method: names, as gradcam,occlusion: saliency, gradient_x_input, smoothgrad, integrated_gradients, gradcam,
-                gradcam++, layercam, eigencam, occlusion, rise, attention, rollout; by default a few that fit, of boxes
-                layercam in place of gradcam, whose weights of whole channels also fire on the neighbors.
+                gradcam++, layercam, eigencam, occlusion, rise, attention, rollout; by default a few that fit; of boxes
+                layercam, not gradcam, whose weights of whole channels also fire on the neighbors.
             target: what is explained: a class by name or number, the number of a box, a pixel `x,y` of the network's
                 input, a word; of features the number of a sample or an image file to compare with; by default what
                 the network finds.
@@ -73,22 +74,19 @@ class Trainer(evaluate.Trainer):
             ConfigError: a setting that cannot work, or more than one device.
             DataError: there are no samples.
         """
-        if ckpt_path is None and exported is None:
-            raise ConfigError("explain needs weights: add --ckpt_path with a .ckpt file or a run directory, or --onnx")
-        _check(self.num_devices * self.num_nodes, method, count, masks, depths)
+        _check(ckpt_path or exported, self.num_devices * self.num_nodes, method, count, masks, depths)
         answers: Any = model if exported is None else ExportedScores(exported, model.backbone, method)
         options = Options(layer, patch, stride, masks, datamodule.seed)
         samples = self._samples(model, datamodule, ckpt_path, count, target)
-        sentences = "source" in samples.batch
         found: Any = (
             explain_sentences(model, samples, method, target, options)
-            if sentences
+            if "source" in samples.batch
             else explain_images(answers, samples, method, target, options)
         )
         self._begin(model)  # all settings are valid
-        what = f"{len(found.words)} {datamodule.noun} of {datamodule.title(samples.split)}"
+        what = f"{len(found.words)} {datamodule.noun} of {split_title(datamodule, samples.split)}"
         rank_zero_info(f"  explains {what} by {', '.join(found.methods)}")
-        results = (show_sentences if sentences else show_images)(self, found, depths)
+        results = (show_sentences if "source" in samples.batch else show_images)(self, found, depths)
         for logger in self.loggers:
             logger.log_metrics({result.metric: result.value for result in results}, step=0)
         return results
@@ -113,12 +111,14 @@ class Trainer(evaluate.Trainer):
                 callback.on_test_batch_end(self)
 
 
-def _check(devices: int, method: tuple[str, ...], count: int, masks: int, depths: int) -> None:
+def _check(weights: Any, devices: int, method: tuple[str, ...], count: int, masks: int, depths: int) -> None:
     """Check the settings that need no network.
 
     Raises:
         ConfigError: one cannot work.
     """
+    if weights is None:
+        raise ConfigError("explain needs weights: add --ckpt_path with a .ckpt file or a run directory, or --onnx")
     if devices > 1:
         raise ConfigError(f"explain works on one device, not on {devices}: add --trainer.devices 1")
     check_methods(method)

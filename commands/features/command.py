@@ -21,6 +21,7 @@ from commands.features.depth import levels
 from commands.features.subject import Subject, generator_of
 from commands.overview import program
 from commands.own_options import OwnOptions
+from datamodules.images.unlabeled_images import split_title
 from modules.contracts import ConfigError, DataError, check_range, writing
 from modules.insight.layers import differentiable
 
@@ -135,7 +136,7 @@ class Work:
     def __init__(self, subject: Subject, own: Namespace, settings: Ascent, generator: Any, folder: Path):
         self.subject, self.own, self.settings, self.generator = subject, own, settings, generator
         self.folder, self.report, self.drawn = folder, {"layer": own.layer, "split": subject.split}, []
-        self.layer, self.where = subject.said(own.layer), subject.data.title(subject.split)
+        self.layer, self.where = subject.said(own.layer), split_title(subject.data, subject.split)
         self.images = arrays(subject.images)
         self.how = "a generator's noise" if generator else f"{own.basis}, {own.steps} steps"
         name = type(subject.task).__name__

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from datamodules.base import Split
+from datamodules.base import DataModule, Split
 from datamodules.finding import SUFFIXES, count_suffixes, find_images, left_out
 from datamodules.images.image_data import ImageDataModule
 from datamodules.inspection import MAX_PIXELS
@@ -54,10 +54,6 @@ class UnlabeledImages(ImageDataModule):
         self.check_size()
         return super().sample(image, name, max_pixels)
 
-    def title(self, split: Split) -> str:
-        """Name of a split in titles of figures: that of the folder, where all its images are one split."""
-        return split if self.has("val") else self.root.resolve().name
-
     def sources(self) -> dict[Split, Files]:
         if not self.root.is_dir():
             raise DataError(f"data.root {self.root} is not a folder")
@@ -70,3 +66,8 @@ class UnlabeledImages(ImageDataModule):
 
     def passed_over(self) -> list[Path]:
         return left_out(self.root, SUFFIXES)
+
+
+def split_title(data: DataModule, split: Split) -> str:
+    """Name of a split in titles: that of the folder of images without labels, where all of them are one split."""
+    return data.root.resolve().name if isinstance(data, UnlabeledImages) and not data.has("val") else split

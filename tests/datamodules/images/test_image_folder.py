@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from datamodules import ImageFolder, UnlabeledImages
+from datamodules.images.unlabeled_images import split_title
 from modules.contracts import DataError
 from tests.helpers.errors import line_naming, refuses
 
@@ -156,7 +157,7 @@ def test_images_predicts_every_image_below_the_root_in_order(image_folder):
     data.setup("predict")
     names = [name for batch in data.predict_dataloader() for name in batch["id"]]
     assert names == ["000.png", "001.png", "a/c/000.png", "b/000.png", "b/001.png"]
-    assert data.title("train") == root.name
+    assert split_title(data, "train") == root.name
 
 
 def test_images_has_no_labels(image_folder):
@@ -170,7 +171,7 @@ def test_images_sets_validation_images_aside_for_pretraining(image_folder):
     data = UnlabeledImages(str(image_folder({".": 20})), **SMALL, val_split=0.2)
     data.setup("fit")
     assert sizes(data) == {"train": 16, "val": 4}
-    assert data.title("train") == "train"
+    assert split_title(data, "train") == "train"
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty"])
