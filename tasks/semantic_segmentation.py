@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from modules.backbones.fold_batchnorm import folded
-from modules.contracts import IGNORE, Batch, ConfigError, Features, NeckFactory, Prediction, check_range
+from modules.backbones.size import check_stride
+from modules.contracts import IGNORE, Batch, ConfigError, Features, NeckFactory, Prediction, check_range, check_sizes
 from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
+from modules.decoding.patches import at_every_pixel, at_random_pixels
 from modules.decoding.tta import TTA, TiledTTA
 from modules.export import Graph, Preprocess, Segmenter, image_graph
 from modules.heads import FCN, UNet
@@ -43,6 +45,9 @@ class SemanticSegmentation(VisionTask):
         neck: between backbone and head; null is none. The one map of a ViT becomes a pyramid first (Li et al. 2022);
             NoNeck leaves it as it is.
         aux_loss_weight: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
+        patch_size: classify the center pixel of each patch of that side in pixels, which the network sees by itself; a
+            pass for every pixel, so that whole images take patch_size^2 times as long. Null runs it over whole images.
+        patches_per_image: patches of each image in training, around random pixels; validation and test see all.
         loss: segmentation loss, with class weights.
         tta: test-time augmentation: average the probabilities of flipped and resized images.
         tile_size: side in pixels of the tiles that larger images are cut into outside of training; null takes the whole
@@ -70,6 +75,8 @@ class SemanticSegmentation(VisionTask):
         head: HeadFactory[DenseHead] | None = None,
         neck: NeckFactory | None = None,
         aux_loss_weight: float = 0.0,
+        patch_size: int | None = None,
+        patches_per_image: int = 64,
         loss: SegmentationLoss = SegmentationLoss(),
         tta: TTA = TTA(),
         tile_size: int | None = None,
@@ -86,6 +93,12 @@ class SemanticSegmentation(VisionTask):
         self.classes, count, features = classes, len(classes), self.backbone.features
         self.neck = build_neck(features, neck)
         self.head = DenseHead.build(head or UNet, self.neck.features, count)
+        check_sizes("model", patch_size=1 if patch_size is None else patch_size, patches_per_image=patches_per_image)
+        if patch_size:
+            check_stride(self.backbone, patch_size, "model.patch_size")
+        if patch_size and aux_loss_weight:
+            raise ConfigError("model.aux_loss_weight is of whole images: leave it, or --model.patch_size, out")
+        self.patch_size, self.patches_per_image = patch_size, patches_per_image
         self.auxiliary, self.aux_loss_weight = None, aux_loss_weight
         if aux_loss_weight:
             if len(features.channels) < 2:
@@ -118,11 +131,19 @@ class SemanticSegmentation(VisionTask):
         return padded(self._logits, image, self._stride)
 
     def _logits(self, image: Tensor) -> Tensor:
+        return at_every_pixel(self._network, image, self.patch_size) if self.patch_size else self._network(image)
+
+    def _network(self, image: Tensor) -> Tensor:
         return resize(self.head(self.neck(self.backbone(image))).float(), image.shape[-2:])
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        mask, maps = batch["mask"], self.backbone(batch["image"])
-        loss, terms = self._loss(self.head(self.neck(maps)), mask)
+        image, mask = batch["image"], batch["mask"]
+        if self.patch_size:
+            found = at_random_pixels(self._network, image, mask, self.patch_size, self.patches_per_image)
+            loss, terms = self._loss(*found)
+        else:
+            maps = self.backbone(image)
+            loss, terms = self._loss(self.head(self.neck(maps)), mask)
         if self.auxiliary:
             second, _ = self._loss(self.auxiliary(maps[:-1]), mask)
             loss, terms = loss + self.aux_loss_weight * second, terms | {"auxiliary": second.detach()}
@@ -137,6 +158,8 @@ class SemanticSegmentation(VisionTask):
         return region_score(self(batch["image"]), targets)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
+        if self.patch_size:
+            raise ConfigError("model.patch_size runs the network once for every pixel, which exported files do not do")
         network = Segmenter(
             folded(self.backbone),
             self.neck,

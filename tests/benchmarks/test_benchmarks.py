@@ -39,6 +39,7 @@ from benchmarks import (
     segmentation,
     serving,
     simclr_loop,
+    sliding_window,
     startup,
     style,
     techniques,
@@ -54,7 +55,7 @@ from benchmarks.technique_rows import TECHNIQUES, Technique
 from commands.fit import CLI
 from modules.metrics.bootstrap import Estimate
 from tests.helpers.commands import TINY
-from tests.helpers.errors import assert_named, refuses
+from tests.helpers.errors import assert_named, line_naming, refuses
 from tests.helpers.filmed import film
 
 lightly = pytest.mark.skipif(find_spec("lightly") is None, reason="lightly is not installed: it is the extra `bench`")
@@ -428,6 +429,12 @@ def test_mixing_has_a_row_for_each_kind(tmp_path):
     mixing.main([*options.split(), "--json", str(tmp_path / "mixing.json")])
     rows = written(tmp_path / "mixing.json")["rows"]
     assert len(rows) == 7 and all(min(*row["ours"], *row["peer"]) > 0 for row in rows)
+
+
+def test_a_patch_for_every_pixel_costs_its_pixels_times_the_whole_image(capsys):
+    sliding_window.main("--size 8 --width 2 --depth 1 --repeats 1".split())
+    line = line_naming(capsys.readouterr().out.splitlines(), "patch of every pixel")
+    assert "25x" in line.split()  # of 5 x 5
 
 
 @pytest.mark.slow
