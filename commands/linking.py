@@ -1,4 +1,4 @@
-"""Linking of data to model: class names, clip length, vocabularies and image size before it is built, then views."""
+"""Linking of data to model: classes, channels, clip length, vocabularies, image size before it is built, then views."""
 
 from collections.abc import Set
 from pathlib import Path
@@ -8,6 +8,7 @@ from jsonargparse import Namespace
 
 from datamodules import DataModule
 from datamodules.text.text_data import TextData
+from modules.backbones import class_of, takes_channels
 from modules.contracts import ConfigError, DataError
 from modules.text.tokenizer import Tokenizer
 from tasks import Task, VisionTask
@@ -35,6 +36,8 @@ def link(
         args.classes = _classes(typed or known.get("classes"), list(data.classes), None if typed else checkpoint)
     if "frames" in args and given.get("frames") is not None:
         args.frames = _frames(args.frames, given.frames, checkpoint)
+    if given.get("channels") == 1:
+        _see_gray(args, known)
     if "tokenizers" in args:
         name = settings.model.class_path.rpartition(".")[2]
         args.tokenizers = _tokenizers(args.tokenizers or known.get("tokenizers"), data, name)
@@ -76,6 +79,25 @@ def set_whole_images(task: Task, data: DataModule, command: str, typed: Set[str]
     data.set_letterbox(task.letterbox)
     if task.original_size and command == "predict" and "image_size" not in typed:
         data.set_original_size()
+
+
+def _see_gray(args: Namespace, known: dict[str, Any]) -> None:
+    """Build networks for gray images with one channel; those that cannot be see gray repeated.
+
+    Args:
+        args: of the model, which are changed.
+        known: those that the model of a checkpoint was built with, which stay as they were.
+    """
+    if "channels" in args:  # of generated images
+        args.channels = known.get("channels", 1)
+    backbone, before = args.get("backbone"), known.get("backbone")
+    if isinstance(backbone, str) and args.in_channels is None:
+        cls = class_of(backbone)
+        gray = 1 if cls and takes_channels(cls) else None
+        args.in_channels = known.get("in_channels") if known else gray
+    elif isinstance(backbone, Namespace) and "in_channels" in backbone.get("init_args", ()):
+        built = before.get("init_args", {}) if isinstance(before, dict) else {}
+        args.backbone.init_args.in_channels = built.get("in_channels", 1)
 
 
 def _classes(known: list[str] | None, found: list[str], checkpoint: Path | None) -> list[str]:

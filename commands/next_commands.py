@@ -176,7 +176,7 @@ def _same_data(argv: list[str], data: DataModule) -> list[str]:
 
 def _backbone(argv: list[str], task: Task, config: str) -> list[str]:
     """Options of the backbone as typed; else those that `config`, a YAML for fine-tuning, does not already have."""
-    typed = [*_words(argv, "--model.backbone"), *_words(argv, "--model.small_images")]
+    typed = [word for name in ("backbone", "small_images", "in_channels") for word in _words(argv, f"--model.{name}")]
     if typed or task.backbone is None:
         return typed
     usual = read_yaml(find_config(config))["model"]["init_args"]

@@ -93,6 +93,7 @@ def print_changes(now: dict[str, Any], before: dict[str, Any]) -> None:
     if "trainer.precision" in then:
         then["trainer.precision"] = unified(then["trainer.precision"])
     linked = ("model.weights", "model.classes", "model.tokenizers")  # `link` compares the last two
+    linked += ("model.channels", "model.in_channels", "model.backbone.in_channels")  # and keeps these
     filled = ("data.value_range", *(f"model.{name}" for name in ("image_size", "frames", "tokenize")))  # where null
     for key, old in then.items():
         new = now.get(key, now.get(f"{key}.class_path"))

@@ -39,7 +39,7 @@ class Colorization(Pretraining):
         if self.backbone.in_channels != 3:
             raise ConfigError(
                 f"the backbone has in_channels {self.backbone.in_channels}, but colorization learns from the colors of "
-                f"images: set --model.backbone.in_channels 3"
+                f"images: set --data.channels 3 and --model.backbone.in_channels 3"
             )
         self.rebalance = rebalance
         self.head = nn.Conv2d(self.backbone.features.channels[-1], COLORS, 1)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from modules.backbones.size import blank, size_error, smallest
+from modules.backbones.size import check_stride, size_error
 from modules.contracts import Backbone, Batch, ConfigError
 from tasks.unfreezing import Unfreezing
 
@@ -38,7 +38,7 @@ class ImageInput(Unfreezing):
             raise ConfigError(
                 f"images are (B, C, H, W), but the data gives {tuple(image.shape)}: put the channels first"
             )
-        self._check_stride(min(image.shape[-2:]))
+        check_stride(self.backbone, min(image.shape[-2:]))
         return self.backbone.normalize(image).to(self.dtype)
 
     def check_sides(self, sides: dict[str, int]) -> None:
@@ -52,17 +52,8 @@ class ImageInput(Unfreezing):
                 the one that it is built for.
         """
         for number, (option, side) in enumerate(sides.items()):
-            self._check_stride(side, option)
+            check_stride(self.backbone, side, option)
             # of whole images the first batch tells, without a copy of the network
             image, remedy = torch.empty(1, self.backbone.in_channels, side, side), ", or --data.local_views 0"
             if number and (sentence := size_error(self.backbone, image, ValueError("it fails"), remedy, option)):
                 raise sentence
-
-    def _check_stride(self, size: int, option: str = "data.image_size") -> None:
-        stride = self.backbone.features.strides[-1]
-        if size < stride:  # less than one cell; on a CPU in bf16 such convolutions also have undefined gradients
-            finer = "" if self.backbone.small_images else ", or try --model.small_images true"
-            raise ConfigError(
-                f"images of {size} pixels are smaller than the stride {stride} of {self.backbone.name}: "
-                f"raise --{option} to {smallest(blank(self.backbone))} or more{finer}"
-            )

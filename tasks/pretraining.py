@@ -139,6 +139,11 @@ class MomentumEncoderPretraining(Pretraining):
             raise ConfigError(f"model.momentum {momentum} and final_momentum {final_momentum} must rise within 0..1")
         self.momentum, self.final_momentum = momentum, final_momentum
 
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
+        mine = self.backbone  # which normalizes the views of both
+        self.teacher.backbone.set_normalization(mine.mean, mine.std, mine.mean_image)
+
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "fit" and self.weights and not self.trainer.ckpt_path:

@@ -78,7 +78,7 @@ def check_weights(checkpoint: dict[str, Any], task: LightningModule) -> None:
     Raises:
         ConfigError: names the first of them, and options that differ.
     """
-    own, theirs = task.state_dict(), checkpoint["state_dict"]
+    own, theirs = map(_sized, (task.state_dict(), checkpoint["state_dict"]))
     wrong = [f"it has no {k}" for k in own if k not in theirs]
     wrong += [f"it has {k}, which is not here" for k in theirs if k not in own]
     wrong += [
@@ -93,6 +93,11 @@ def check_weights(checkpoint: dict[str, Any], task: LightningModule) -> None:
         if made and task._trainer is None and not _differing(made, task.hparams):  # replaced by load_from_checkpoint's
             raise ConfigError(f"{what}; give load_from_checkpoint no setting that changes the network")
         raise ConfigError(f"{what}; {_remedy(made, task.hparams)}")
+
+
+def _sized(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Tensors whose shapes follow from settings: without mean images, which the data gave."""
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith(".mean_image")}
 
 
 def _differing(made: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

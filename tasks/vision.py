@@ -22,6 +22,7 @@ class VisionTask(InitialWeights):
     Args:
         backbone: a timm model name, that of a network for clips (`r3d_18`, `c3d`, ...), or a backbone of our own.
         small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
+        in_channels: channels that a backbone given by its name is built for; null takes those of the data, 3 without.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
         frozen: freeze the backbone, with its normalization layers in eval mode; only the rest is trained.
@@ -37,6 +38,7 @@ class VisionTask(InitialWeights):
         self,
         backbone: Backbone | str = "resnet18",
         small_images: bool = False,
+        in_channels: int | None = None,
         drop_path: float = 0.0,
         output_stride: Literal[8, 16, 32] = 32,
         frozen: bool = False,
@@ -46,11 +48,13 @@ class VisionTask(InitialWeights):
     ):
         super().__init__(**kwargs)
         check_range("model.drop_path", drop_path, high=1)
+        check_range("model.in_channels", 3 if in_channels is None else in_channels, 1)
         if isinstance(backbone, str):
-            backbone = by_name(backbone, small_images, drop_path, output_stride)
-        elif small_images or drop_path or output_stride != 32:
+            backbone = by_name(backbone, small_images, drop_path, output_stride, in_channels or 3)
+        elif small_images or drop_path or output_stride != 32 or in_channels:
             raise ConfigError(
-                "small_images, drop_path and output_stride belong into the init_args of a backbone by class_path"
+                "small_images, in_channels, drop_path and output_stride belong into the init_args of a backbone by "
+                "class_path"
             )
         if backbone.temporal and "video" not in self.required_keys:
             raise ConfigError(

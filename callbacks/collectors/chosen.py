@@ -23,7 +23,8 @@ def shots(batch: Batch) -> Tensor:
 
 
 def arrays(image: Tensor) -> list[np.ndarray]:
-    """uint8 (B, 3, H, W) as B images (H, W, 3); (B, 3, T, H, W) as B clips (T, H, W, 3)."""
+    """uint8 (B, 3, H, W) as B images (H, W, 3); (B, 3, T, H, W) as B clips (T, H, W, 3); one channel is repeated."""
+    image = image.expand(-1, 3, *image.shape[2:]) if image.shape[1] == 1 else image
     return list(image.movedim(1, -1).cpu().numpy())
 
 

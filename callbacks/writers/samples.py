@@ -59,4 +59,4 @@ def _read(path: Path) -> Tensor:
 
 def _files(image: Tensor) -> list[Image.Image]:
     """uint8 (B, C, H, W) as images, gray ones of one channel."""
-    return [Image.fromarray(np.squeeze(a, 2) if a.shape[2] == 1 else a[..., :3]) for a in arrays(image)]
+    return [Image.fromarray(a[..., 0] if image.shape[1] == 1 else a[..., :3]) for a in arrays(image)]

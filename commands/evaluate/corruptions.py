@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from modules.contracts import with_channels
+
 Kind = Literal["blur", "noise", "contrast", "jpeg"]
 # Kinds and ranges after Hendrycks and Dietterich 2019 (arXiv 1903.12261); blur grows with the image.
 STRENGTHS: dict[Kind, tuple[float, ...]] = {
@@ -18,7 +20,7 @@ STRENGTHS: dict[Kind, tuple[float, ...]] = {
 
 
 def corrupt(image: Tensor, kind: Kind, strength: float, random: torch.Generator) -> Tensor:
-    """Corrupt images uint8 (B, 3, H, W), or every frame of clips (B, 3, T, H, W), shape and dtype kept.
+    """Corrupt images uint8 (B, C, H, W), C 3 or 1, or every frame of clips (B, 3, T, H, W), shape and dtype kept.
 
     Args:
         image: images or clips.
@@ -53,8 +55,8 @@ def settings(kind: Kind, size: int) -> list[str]:
 
 
 def _jpeg(image: Tensor, quality: int) -> Tensor:
-    """uint8 (3, H, W) through a JPEG file and back."""
-    pixels = cv2.cvtColor(image.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2BGR)
+    """uint8 (3, H, W) or (1, H, W) through a JPEG file and back."""
+    pixels = cv2.cvtColor(image.expand(3, -1, -1).permute(1, 2, 0).numpy(), cv2.COLOR_RGB2BGR)
     _, file = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))
     decoded = cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return torch.from_numpy(decoded).permute(2, 0, 1)
+    return with_channels(torch.from_numpy(decoded).permute(2, 0, 1)[None], len(image))[0].to(torch.uint8)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from modules.contracts import Batch, Prediction
+from modules.contracts import Batch, Prediction, with_channels
 
 PAD = 0
 
@@ -16,9 +16,8 @@ STACKED = ("label", "features")
 def samples_of(batch: Batch) -> list[Any]:
     """Samples of a batch, of the kind that it holds.
 
-    Images uint8 (h, w, 3) in original size, without the padding of the batch; of videos the views uint8
-    (V, T, H, W, 3) of each; noise with its label, 0 without; the
-    token ids of sentences.
+    Images uint8 (h, w, 3), one channel repeated, in original size, without the padding of the batch; of videos the
+    views uint8 (V, T, H, W, 3) of each; noise with its label, 0 without; the token ids of sentences.
     """
     if "source" in batch:
         return [row[row != PAD] for row in batch["source"].cpu().numpy()]
@@ -28,7 +27,7 @@ def samples_of(batch: Batch) -> list[Any]:
     if "video" in batch:
         views = batch["video"].permute(0, 2, 3, 4, 1).cpu().numpy()
         return np.split(views, len(batch["id"]))
-    images = batch["image"].permute(0, 2, 3, 1).cpu().numpy()
+    images = with_channels(batch["image"], 3).permute(0, 2, 3, 1).cpu().numpy()
     sizes = batch["size"].tolist() if "size" in batch else [images.shape[1:3]] * len(images)
     return [image[:height, :width] for image, (height, width) in zip(images, sizes, strict=True)]
 

@@ -107,6 +107,8 @@ def _use(pushed: Pushed) -> list[str]:
     graft = f"python cli.py fit --config tasks/classification.yaml --model.weights hf-hub:{name}"
     graft += f" --model.backbone {shlex.quote(pushed.backbone.name)}"
     graft += " --model.small_images true" * pushed.backbone.small_images
+    channels = pushed.backbone.in_channels
+    graft += f" --model.in_channels {channels}" * (channels != 3)
     lines = ["As the start of another task, with Graft:", "", f"    {graft}", ""]
     if pushed.format.timm:
         code = [
@@ -116,7 +118,7 @@ def _use(pushed: Pushed) -> list[str]:
             f'model = timm.create_model("hf-hub:{name}", pretrained=True).eval()',
             "config = timm.data.resolve_model_data_config(model)",
             "transform = timm.data.create_transform(**config, is_training=False)",
-            'image = transform(Image.open("image.jpg").convert("RGB")).unsqueeze(0)',
+            f'image = transform(Image.open("image.jpg").convert("{"L" if channels == 1 else "RGB"}")).unsqueeze(0)',
         ]
         if pushed.format.classifier:
             scores = "sigmoid()" if _binary(pushed) else "softmax(1)"

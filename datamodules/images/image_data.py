@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.augment import RECIPES, Augment, Chances, Erasing, Recipe, check_area
+from datamodules.augment import Erasing, Recipe, check_area
 from datamodules.augmentation_parameters import Kind
 from datamodules.base import Purpose, Split
 from datamodules.cache import cached_tensors, digest
 from datamodules.image_files import ImageFilesData
-from datamodules.images.on_device import DeviceViews, Resident
-from datamodules.images.pipelines import PolicySettings
-from datamodules.images.statistics import Normalization, channel_statistics, fixed_statistics
+from datamodules.images.on_device import DeviceViews, Resident, named
+from datamodules.images.pipelines import PolicySettings, check_local
+from datamodules.images.statistics import KINDS, Normalization, fixed_statistics
 from datamodules.inspection import MAX_PIXELS
 from datamodules.letterbox import Letterbox
 from datamodules.sampler import EpochSampler
@@ -36,6 +36,8 @@ class ImageDataModule(ImageFilesData):
 
     Args:
         image_size: side of the square images that the network sees, in pixels.
+        channels: 3 for color, 1 for gray: images of color become brightness (ITU-R BT.601), and networks that can are
+            built for one channel.
         views: 1 gives `image`; 2 or more give `views`, that many augmented versions of each image.
         local_views: this many smaller views of small crops follow in training, as for DINO and SwAV (multi-crop).
         local_size: side of the local views in pixels.
@@ -56,7 +58,9 @@ class ImageDataModule(ImageFilesData):
             (`model.jsd_weight`); validation sees single images.
         normalization: of images scaled to 0..1, when training begins: `data` subtracts the mean of the training images'
             channels and divides by their standard deviation, `imagenet` does so with those of ImageNet, `none` neither;
-            null takes what the backbone's weights expect. It is kept in checkpoints and exported files.
+            `mean_image` subtracts the mean of the training images pixel by pixel, as the network sees them without
+            augmentation, from views after crop and flip; null takes what the backbone's weights expect. It is kept in
+            checkpoints and exported files.
         augment_device: where views are made: `cpu` in the loader's processes, `device` those of the named recipes where
             the network runs, whole batches at once. There the images stay as they are if they have one size of up to
             2 x image_size; others are first brought to centered squares of 2 x image_size.
@@ -66,6 +70,7 @@ class ImageDataModule(ImageFilesData):
 
     roles: ClassVar[dict[str, Role]] = {
         "image_size": "input",
+        "channels": "input",
         "views": "input",
         "local_views": "input",
         "local_size": "input",
@@ -85,6 +90,7 @@ class ImageDataModule(ImageFilesData):
     def __init__(
         self,
         image_size: int = 64,
+        channels: Literal[1, 3] = 3,
         views: int = 1,
         local_views: int = 0,
         local_size: int = 32,
@@ -109,17 +115,23 @@ class ImageDataModule(ImageFilesData):
         self.image_size, self.views, self.local_size = image_size, views, local_size if local_views else None
         kinds = [(views, image_size, crop)]
         if local_views:
-            _check_local(local_views, local_size, views, image_size)
+            check_local(local_views, local_size, views, image_size)
+            if normalization == "mean_image":
+                raise ConfigError(
+                    "data.normalization mean_image is of data.image_size, which local views do not have: set "
+                    "--data.local_views 0, or --data.normalization data"
+                )
             kinds.append((local_views, local_size, local_crop))
-        self.plain = Augment(image_size, None, "none")
-        policy = PolicySettings(scale_jitter, erasing, erasing_prob, repeats, consistent_views)
+        policy = PolicySettings(scale_jitter, erasing, erasing_prob, repeats, consistent_views, channels)
         policy.check(kinds, augment, augment_device)
-        self.repeats, self.consistent_views, self.normalization = repeats, consistent_views, normalization
+        self.plain = policy.plain(image_size)
+        self.repeats, self.consistent_views, self.channels = repeats, consistent_views, channels
+        self.normalization: Normalization | None = normalization
         self.pipelines = policy.pipelines(kinds, augment)  # one list per kind of view
         self.on_device: DeviceViews | None = None
         if augment_device == "device":
             self.on_device = DeviceViews(
-                [Kind(*kind, _named(augment)) for kind in kinds], 2 * image_size, cache_on_device
+                [Kind(*kind, named(augment)) for kind in kinds], 2 * image_size, cache_on_device, channels
             )
         elif cache_on_device is True:
             raise ConfigError(
@@ -202,11 +214,12 @@ class ImageDataModule(ImageFilesData):
         return replace(super().data_info(), normalization=self.statistics)
 
     def statistics(self, channels: int) -> dict[str, Tensor] | None:
-        """Mean and standard deviation of `normalization` for a network of so many channels; null for its own."""
-        if self.normalization != "data":
+        """Statistics of `normalization` for a network of so many channels; null for its own. See `DataInfo`."""
+        if self.normalization not in KINDS:
             return fixed_statistics(self.normalization, channels) if self.normalization else None
-        shown = self.plain_dataloader("train") or ()
-        return self.cached("channels", ["train"], [channels], lambda: channel_statistics(shown, channels))
+        shown, mode = self.plain_dataloader("train") or (), (channels, self.channels)
+        name, compute = KINDS[self.normalization]
+        return self.cached(name, ["train"], mode, lambda: compute(shown, channels))
 
     def train_dataloader(self) -> DataLoader:
         loader = super().train_dataloader()
@@ -230,24 +243,3 @@ class ImageDataModule(ImageFilesData):
         height, width = self.on_device.shape(source)
         kind = "images" if source.shape == (height, width) else "centered squares"
         return [f"views are made on the device, from {kind} of {width} x {height} pixels"]
-
-
-def _named(augment: Recipe | list[A.BasicTransform]) -> Chances:
-    if isinstance(augment, str) and not RECIPES[augment].policy:
-        return RECIPES[augment]
-    raise ConfigError(
-        f"data.augment_device device makes the views of some named recipes only: set data.augment to one of "
-        f"{', '.join(name for name, one in RECIPES.items() if not one.policy)}, or data.augment_device to cpu"
-    )
-
-
-def _check_local(count: int, size: int, views: int, image_size: int) -> None:
-    if count < 0:
-        raise ConfigError(f"data.local_views is {count}, but it counts views: 0 for none")
-    if views < 2:
-        raise ConfigError(
-            f"data.local_views is {count} with data.views {views}, but local views are compared with global ones: "
-            f"set data.views to 2 or more"
-        )
-    if not 1 <= size <= image_size:
-        raise ConfigError(f"data.local_size is {size}, but it lies between 1 and data.image_size, {image_size}")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import albumentations as A
+import cv2
 import numpy as np
 
 from datamodules.augment import RECIPES, Augment, Erasing, Keyed, Recipe
@@ -11,6 +12,25 @@ from modules.contracts import ConfigError, check_range, check_sizes
 
 View = tuple[int, int, tuple[float, float] | None]
 """Number, side in pixels and area of the crop of the views of one kind."""
+
+
+class GrayView:
+    """A view of one channel: the brightness (ITU-R BT.601) of the image is augmented as three equal channels.
+
+    Hue, saturation and conversion to gray change nothing on these; brightness, contrast, blur and geometry work as on
+    color images, with the same draws. Transforms that tint a gray image count by the brightness that they leave.
+
+    Args:
+        view: augments uint8 (H, W, 3) by a key.
+    """
+
+    def __init__(self, view: "Augment | ConsistentView"):
+        self.view = view
+
+    def __call__(self, image: np.ndarray, *key: int) -> np.ndarray:
+        """Augment uint8 (H, W, 3) to (size, size, 1)."""
+        equal = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        return cv2.cvtColor(self.view(equal, *key), cv2.COLOR_RGB2GRAY)[..., None]
 
 
 class ConsistentView:
@@ -42,6 +62,7 @@ class PolicySettings:
     erasing_prob: float
     repeats: int
     consistent_views: bool
+    channels: int = 3
 
     def check(self, kinds: list[View], augment: Recipe | list[A.BasicTransform], where: str) -> None:
         """Check that they go with each other.
@@ -76,8 +97,17 @@ class PolicySettings:
                 "erasing, on the cpu: set these, or leave it out"
             )
 
+    def plain(self, size: int) -> Augment | GrayView:
+        """The view without augmentation: the center crop of `size` pixels."""
+        view = Augment(size, None, "none")
+        return GrayView(view) if self.channels == 1 else view
+
     def pipelines(self, kinds: list[View], augment: Recipe | list[A.BasicTransform]) -> list[list[Any]]:
         """Pipeline of each view, one list per kind."""
+        made = self._pipelines(kinds, augment)
+        return [[GrayView(view) for view in views] for views in made] if self.channels == 1 else made
+
+    def _pipelines(self, kinds: list[View], augment: Recipe | list[A.BasicTransform]) -> list[list[Any]]:
         erasing = None if self.erasing == "none" else (self.erasing_prob, self.erasing)
         if self.consistent_views and isinstance(augment, str):
             count, size, area = kinds[0]
@@ -90,3 +120,20 @@ class PolicySettings:
             [Augment(size, area, augment, self.scale_jitter if kind == 0 else None, erasing)] * count
             for kind, (count, size, area) in enumerate(kinds)
         ]
+
+
+def check_local(count: int, size: int, views: int, image_size: int) -> None:
+    """Check number and side in pixels of local views beside the `views` global ones of `image_size` pixels.
+
+    Raises:
+        ConfigError: a negative number, no global ones to compare them with, or a side beyond theirs.
+    """
+    if count < 0:
+        raise ConfigError(f"data.local_views is {count}, but it counts views: 0 for none")
+    if views < 2:
+        raise ConfigError(
+            f"data.local_views is {count} with data.views {views}, but local views are compared with global ones: "
+            f"set data.views to 2 or more"
+        )
+    if not 1 <= size <= image_size:
+        raise ConfigError(f"data.local_size is {size}, but it lies between 1 and data.image_size, {image_size}")

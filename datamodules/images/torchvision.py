@@ -70,12 +70,12 @@ class CIFAR100(_Torchvision):
 
 
 class MNIST(_Torchvision):
-    """MNIST: 60,000 + 10,000 gray digits of 28 pixels, 10 classes (LeCun et al. 1998); three equal channels here."""
+    """MNIST: 60,000 + 10,000 gray digits of 28 pixels, 10 classes (LeCun et al. 1998); `channels` 1, or three equal."""
 
     data = torchvision.datasets.MNIST
 
 
 class FashionMNIST(_Torchvision):
-    """Fashion-MNIST: 60,000 + 10,000 gray clothes of 28 pixels, 10 classes (Xiao et al. 2017); three equal channels."""
+    """Fashion-MNIST: 60,000 + 10,000 gray clothes of 28 pixels, 10 classes (Xiao et al. 2017); as MNIST."""
 
     data = torchvision.datasets.FashionMNIST

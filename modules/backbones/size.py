@@ -57,6 +57,22 @@ def smallest(blank: Backbone) -> int:
     return enough
 
 
+def check_stride(backbone: Backbone, size: int, option: str = "data.image_size") -> None:
+    """Check the shorter side of images, in pixels, that `option` sets.
+
+    Raises:
+        ConfigError: smaller than one cell of the coarsest map; on a CPU in bf16 the gradient of such convolutions is
+            undefined.
+    """
+    stride = backbone.features.strides[-1]
+    if size < stride:
+        finer = "" if backbone.small_images else ", or try --model.small_images true"
+        raise ConfigError(
+            f"images of {size} pixels are smaller than the stride {stride} of {backbone.name}: "
+            f"raise --{option} to {smallest(blank(backbone))} or more{finer}"
+        )
+
+
 def size_error(
     backbone: Backbone, image: Tensor, error: Exception, remedy: str = "", option: str = "data.image_size"
 ) -> ConfigError | None:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from modules.contracts.errors import ConfigError
 from modules.contracts.pixels import pixel_scale, with_channels
 
 
@@ -73,6 +74,7 @@ class Backbone(nn.Module):
         mean: buffer (C,), mean of the images (scaled to 0..1) that its weights expect. It lives here, so that it
             travels with the weights: into checkpoints, exports and other tasks.
         std: as `mean`, standard deviations.
+        mean_image: buffer (C, H, W), subtracted in place of `mean`, its average; null without, as at first.
         name: its name in messages and files; by default that of the class.
         in_channels: channels C of the images.
         small_images: true if its stem is for images of about 64 pixels.
@@ -85,6 +87,7 @@ class Backbone(nn.Module):
     features: Features
     mean: Tensor
     std: Tensor
+    mean_image: Tensor | None
     name: str = ""
     in_channels: int = 3
     small_images: bool = False
@@ -95,11 +98,21 @@ class Backbone(nn.Module):
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name", cls.__name__)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean_image", None)
+
     @torch.no_grad()
-    def set_normalization(self, mean: Tensor, std: Tensor) -> None:
-        """Set `mean` and `std` (C,), of images scaled to 0..1."""
+    def set_normalization(self, mean: Tensor, std: Tensor, mean_image: Tensor | None = None) -> None:
+        """Set `mean` and `std` (C,), of images scaled to 0..1, and `mean_image` (C, H, W)."""
         self.mean.copy_(mean)
         self.std.copy_(std)
+        self.mean_image = None if mean_image is None else mean_image.to(self.mean)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        found = state_dict.get(f"{prefix}mean_image")  # of any size, or none
+        self.mean_image = None if found is None else torch.empty_like(found, device=self.mean.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def set_pools(self, pools: bool) -> None:
         """Set `pools`, as the task that uses the backbone needs it."""
@@ -165,20 +178,34 @@ class Backbone(nn.Module):
         scale = pixel_scale(image)
         image = with_channels(image, self.mean.numel()).to(torch.float32, copy=True)
         mean, std, pixels = scale * self.mean, scale * self.std, image.movedim(1, -1)
-        if not pixels.is_contiguous():
+        if self.mean_image is not None or not pixels.is_contiguous():
             shape = (1, -1) + (1,) * (image.ndim - 2)
-            return image.sub_(mean.view(shape)).div_(std.view(shape))
+            return image.sub_(scale * self.subtracted(image)).div_(std.view(shape))
         # channels last: a row at a time, because loops over three numbers are 5 times slower on a CPU
         width = pixels.shape[-2]
         pixels.view(-1, width * len(mean)).sub_(mean.repeat(width)).div_(std.repeat(width))
         return image
 
+    def subtracted(self, image: Tensor) -> Tensor:
+        """Mean, of images of 0..1, that is subtracted from images or clips (B, C, ...); broadcasts to them.
+
+        Raises:
+            ConfigError: the mean image has another size than the images.
+        """
+        if self.mean_image is None:
+            return self.mean.view((1, -1) + (1,) * (image.ndim - 2))
+        (height, width), (high, wide) = self.mean_image.shape[1:], image.shape[-2:]
+        if (height, width) != (high, wide):
+            raise ConfigError(
+                f"{self.name} subtracts a mean image of {height} x {width} pixels (data.normalization mean_image), but "
+                f"the images have {high} x {wide}: set --data.image_size {height}"
+            )
+        return self.mean_image
+
     def restore(self, image: Tensor) -> Tensor:
         """Normalized images or clips (B, C, ...) back to 0..1."""
-        shape = (1, -1) + (1,) * (image.ndim - 2)
-        return image * self.std.view(shape) + self.mean.view(shape)
+        return image * self.std.view((1, -1) + (1,) * (image.ndim - 2)) + self.subtracted(image)
 
     def standardize(self, pixels: Tensor) -> Tensor:
         """Images or clips (B, C, ...) of 0..1 to normalized ones: the inverse of `restore`, with a gradient."""
-        shape = (1, -1) + (1,) * (pixels.ndim - 2)
-        return (pixels - self.mean.view(shape)) / self.std.view(shape)
+        return (pixels - self.subtracted(pixels)) / self.std.view((1, -1) + (1,) * (pixels.ndim - 2))

@@ -53,8 +53,8 @@ class DataInfo:
             show it, int64 (C,).
         box_sizes: gives width and height of the training objects in pixels that the network sees, float64 (N, 2).
         references: gives all reference texts of each training sample.
-        normalization: gives `mean` and `std` (C,) of images of 0..1 for a network of C channels; null leaves the choice
-            to the network.
+        normalization: gives `mean` and `std` (C,) of images of 0..1 for a network of C channels, and `mean_image`
+            (C, H, W) if that is subtracted; null leaves the choice to the network.
         cache_features: caches the feature map of every training image and lets training read these, by
             `cache_features(encode, key)`: `encode` takes uint8 (B, 3, H, W) to float16 (B, C, h, w) on the host, `key`
             is a digest of all that it depends on. Returns a line for the startup summary. Null for data that cannot.

@@ -56,13 +56,13 @@ class Normalize(nn.Module):
 
     def __init__(self, backbone: Backbone):
         super().__init__()
-        shape = (1, -1, 1, 1)
-        self.register_buffer("mean", 255 * backbone.mean.detach().view(shape))
+        shape, image = (1, -1, 1, 1), backbone.mean_image
+        self.register_buffer("mean", 255 * (backbone.mean.view(shape) if image is None else image[None]).detach())
         self.register_buffer("std", 255 * backbone.std.detach().view(shape))
         self.register_buffer("luma", torch.tensor(LUMA).view(shape))
 
     def forward(self, image: Tensor) -> Tensor:
-        if self.mean.numel() == 1:
+        if self.std.numel() == 1:
             image = (image * self.luma).sum(1, keepdim=True).round()
         return (image - self.mean) / self.std
 

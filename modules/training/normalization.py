@@ -18,4 +18,4 @@ def take_normalization(data: DataInfo, networks: Iterable[Backbone | None]) -> N
             continue
         if network is None:
             raise ConfigError("data.normalization is for tasks with a backbone, which this one lacks: leave it out")
-        network.set_normalization(found["mean"], found["std"])
+        network.set_normalization(**found)

@@ -15,7 +15,7 @@ from modules.backbones import Timm
 from modules.backbones.classifiers import Classifier
 from modules.backbones.size import published
 from modules.backbones.timm import ANY_SIZE
-from modules.contracts import Backbone
+from modules.contracts import Backbone, ConfigError
 from modules.heads.base import ClassificationHead, through
 from modules.heads.classification import Linear
 from modules.training.hub import CONFIG, OWN, WEIGHTS
@@ -163,6 +163,11 @@ def difference(net: Any, backbone: Backbone, head: ClassificationHead | None, si
 
 def _seen(backbone: Backbone, size: tuple[int, int] | None) -> dict[str, Any]:
     """Preprocessing in timm's terms: the centered square, resized by bilinear interpolation."""
+    if backbone.mean_image is not None:
+        raise ConfigError(
+            "the network subtracts a mean image (data.normalization mean_image), which timm's format cannot hold: "
+            "train with --data.normalization data, or use export"
+        )
     sides = {} if size is None else {"input_size": (backbone.in_channels, *size)}
     statistics = {name: tuple(describe(backbone)[name]) for name in ("mean", "std")}
     return {**sides, **statistics, "interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "center"}

@@ -1,8 +1,15 @@
 """`in_channels 1` works from the command line in every task of images, with its figures."""
 
+import csv
+import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+from tests.helpers.commands import state
 
 pytestmark = pytest.mark.usefixtures("drawn_figures")
 YAMLS = [
@@ -39,13 +46,48 @@ def test_every_image_task_trains_a_network_of_one_channel(graft, name):
     assert list((run / "figures").glob("*.png"))
 
 
-def test_classification_of_one_channel_fits_tests_and_predicts(graft):
-    config = ["--config", "tasks/classification.yaml"]
-    assert graft("fit", *config, *TINY, "--data.image_size", "32", *ONE) == (0, "")
-    for command in ("test", "predict"):
-        assert graft(command, *config, "--ckpt_path", "latest")[0] == 0
+def write_digits(data_root: Path, root: Path) -> None:
+    """Write 120 training and 40 test images of MNIST as gray PNG files in class folders."""
+    archives = data_root / "mnist" / "MNIST" / "raw"
+    if not archives.is_dir():
+        pytest.skip("no mnist/MNIST/raw in the real data")
+    for split, prefix, count in (("train", "train", 120), ("test", "t10k", 40)):
+        with gzip.open(archives / f"{prefix}-images-idx3-ubyte.gz") as file:
+            pixels = np.frombuffer(file.read(16 + count * 28 * 28), np.uint8, offset=16).reshape(-1, 28, 28)
+        with gzip.open(archives / f"{prefix}-labels-idx1-ubyte.gz") as file:
+            labels = file.read(8 + count)[8:]
+        for i, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+            folder = root / split / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"{i}.png")
+
+
+def test_lenet_of_gray_digits_fits_resumes_tests_predicts_and_exports(graft, data_root):
+    write_digits(data_root, Path("digits"))
+    typed = ["fit", "--config", "tasks/classification.yaml", "--data", "ImageFolder", "--data.root", "digits"]
+    typed += "--data.channels 1 --data.image_size 32 --data.normalization mean_image --model.backbone lenet5".split()
+    typed += "--data.workers 0 --trainer.precision 32 --model.ema_decay 0.9 --run_dir run".split()
+    assert graft(*typed, "--trainer.max_epochs", "1") == (0, "")
+    first = state(Path("run"))["state_dict"]
+    assert first["backbone.net.stages.0.0.weight"].shape == (6, 1, 5, 5)
+    assert first["backbone.mean_image"].shape == (1, 32, 32)
+    assert graft(*typed, "--ckpt_path", "run", "--trainer.max_epochs", "2")[0] == 0
+    assert torch.equal(state(Path("run"))["state_dict"]["backbone.mean_image"], first["backbone.mean_image"])
+    assert graft("test", "--ckpt_path", "run")[0] == 0
+    assert graft("export", "--ckpt_path", "run")[0] == 0  # answers as the run does
+    color = Path("color")
+    color.mkdir()
+    for path in Path("digits").rglob("test/*/*.png"):
+        Image.open(path).convert("RGB").save(color / path.name)
+    for source in (["--ckpt_path", "run"], ["--onnx", "run/model.onnx"]):
+        out = Path(source[0].strip("-"))
+        typed = ["--data", "UnlabeledImages", "--data.root", "color", "--run_dir", str(out)]
+        assert graft("predict", *source, *typed)[0] == 0
+    files = (Path(out, "predictions/predict.csv").read_text() for out in ("ckpt_path", "onnx"))
+    ours, theirs = ([row["label"] for row in csv.DictReader(text.splitlines())] for text in files)
+    assert len(ours) == 40 and ours == theirs
 
 
 def test_colorization_of_one_channel_is_refused_by_the_setting(refused):
     typed = ["fit", "--config", "tasks/colorization.yaml", *TINY, "--data.image_size", "32", *ONE]
-    refused(2, typed, "in_channels", "1", "--model.backbone.in_channels 3")
+    refused(2, typed, "in_channels", "1", "--data.channels 3", "--model.backbone.in_channels 3")

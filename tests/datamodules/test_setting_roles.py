@@ -9,7 +9,7 @@ from datamodules.setting_roles import arguments_of, roles_of
 ROLES = {
     "input": """image_size tokenizer vocab_size shared_vocab max_length lowercase classes values ignore kind difficult
         views local_views local_size local_crop augment_device value_range frames sampling stride fps short_clips clips
-        crops""",
+        crops channels""",
     "loading": "batch_size workers batch_tokens strict cache cache_gb max_pixels",
     "location": "root val_source val_target test_source test_target",
     "samples": """val_split folds held_out_fold fold_groups on_error fold train val test color_correlation every rate
