@@ -1,6 +1,6 @@
 """Datasets of single images, and their collate function."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import albumentations as A
@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datamodules.augment import Augment
 from datamodules.augmentation_parameters import AugmentationParameters
 from datamodules.letterbox import Letterbox
 from datamodules.source import Source
 from modules.contracts import IGNORE, Batch, DataError
+
+View = Callable[..., np.ndarray]
+"""A view uint8 (H, W, C) of an image and the integers of a key, such as `datamodules.augment.Augment`."""
 
 
 class ImageDataset(Dataset):
@@ -21,7 +23,7 @@ class ImageDataset(Dataset):
     Of an image that cannot be read only `skipped`, its id, when `skip`.
     """
 
-    def __init__(self, source: Source, indices: np.ndarray, pipelines: list[Augment], seed: int, skip: bool):
+    def __init__(self, source: Source, indices: np.ndarray, pipelines: Sequence[View], seed: int, skip: bool):
         self.source, self.indices, self.pipelines = source, indices, pipelines
         self.seed, self.skip = seed, skip
 

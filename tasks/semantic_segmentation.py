@@ -137,7 +137,7 @@ class SemanticSegmentation(VisionTask):
         return resize(self.head(self.neck(self.backbone(image))).float(), image.shape[-2:])
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        image, mask = batch["image"], batch["mask"]
+        image, mask, maps = batch["image"], batch["mask"], []
         if self.patch_size:
             found = at_random_pixels(self._network, image, mask, self.patch_size, self.patches_per_image)
             loss, terms = self._loss(*found)

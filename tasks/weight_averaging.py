@@ -45,7 +45,8 @@ class MovingAverage(WeightAveraging):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._latest_update_step == 0:  # after `setup`, the task may have loaded weights
-            self._average_model.module.load_state_dict(pl_module.state_dict())
+            average: Any = self._average_model
+            average.module.load_state_dict(pl_module.state_dict())
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step

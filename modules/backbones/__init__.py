@@ -1,5 +1,6 @@
 """Backbones: image or clip in, feature pyramid out."""
 
+from collections.abc import Callable
 from inspect import signature
 
 from timm import is_model, list_models
@@ -60,15 +61,16 @@ def by_name(
         raise ConfigError(
             f"{name} takes images of 3 channels, not {in_channels}: leave in_channels out, and gray is repeated for it"
         )
+    make: Callable[..., Backbone] | None = cls
     channels = {} if in_channels == 3 else {"in_channels": in_channels}
     if cls is TorchvisionVideo or name in ALONE:
         if small_images or drop_path or output_stride != 32:
             raise ConfigError(f"{name} has no small_images, drop_path and output_stride: leave them out")
-        return ALONE[name](**channels) if name in ALONE else TorchvisionVideo(plain)
-    if cls is None:
+        return make(**channels) if make and name in ALONE else TorchvisionVideo(plain)
+    if make is None:
         hint = suggest(name, names()) or ": model.backbone takes a name of timm or torchvision"
         raise ConfigError(f"there is no backbone {name!r}{hint}")
-    return cls(plain, small_images=small_images, drop_path=drop_path, output_stride=output_stride, **channels)
+    return make(plain, small_images=small_images, drop_path=drop_path, output_stride=output_stride, **channels)
 
 
 def takes_channels(cls: type[Backbone]) -> bool:

@@ -31,4 +31,4 @@ class FullResolution(Backbone):
         self.register_buffer("std", torch.full((in_channels,), 0.25))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        return [self.net[0](image)]
+        return [stage(image) for stage in self.net.children()]

@@ -109,10 +109,10 @@ class Backbone(nn.Module):
         self.std.copy_(std)
         self.mean_image = None if mean_image is None else mean_image.to(self.mean)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(self, state_dict: Any, prefix: Any, *args: Any, **kwargs: Any) -> None:
         found = state_dict.get(f"{prefix}mean_image")  # of any size, or none
         self.mean_image = None if found is None else torch.empty_like(found, device=self.mean.device)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def set_pools(self, pools: bool) -> None:
         """Set `pools`, as the task that uses the backbone needs it."""
