@@ -141,7 +141,7 @@ def main(folder: Path, gradients: int = 8_000) -> dict[str, Shared]:
     stale = found["2 of Hogwild"].stale.flatten()
     right.hist(stale.clamp(max=20), bins=torch.arange(22) - 0.5)
     left.set(xlabel="seconds", ylabel="cross-entropy", yscale="log", title="The same number of gradients")
-    right.set(xlabel="updates by the other between reading and writing (20 and more)", ylabel="updates", yscale="log")
+    right.set(xlabel="updates by the other meanwhile (20: and more)", ylabel="updates", yscale="log")
     right.set_title(f"Staleness: {stale.float().mean():.2f} on average, at most {stale.max()}")
     left.legend()
     figure.savefig(folder / "hogwild.png", dpi=80)
