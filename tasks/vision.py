@@ -9,6 +9,8 @@ from modules.backbones.fold_batchnorm import folded
 from modules.backbones.reach import pools_plainly, survey
 from modules.contracts import Backbone, ConfigError, check_range, refuse_raw
 from modules.heads.base import H, Head, HeadFactory, through
+from modules.training.accumulation import total_steps
+from modules.training.drop_block import DropBlock
 from modules.training.transfer import describe
 from tasks.initial_weights import InitialWeights
 
@@ -24,6 +26,10 @@ class VisionTask(InitialWeights):
         small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
         in_channels: channels that a backbone given by its name is built for; null takes those of the data, 3 without.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
+        drop_block: DropBlock (Ghiasi et al. 2018): share of each map that is set to zero in blocks, in training, behind
+            the residual blocks of the last stages; it rises linearly from 0 over the training. 0 is off.
+        drop_block_size: odd side of those blocks in cells; clipped to the map.
+        drop_block_stages: number of last stages with DropBlock.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
         frozen: freeze the backbone, with its normalization layers in eval mode; only the rest is trained.
         compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
@@ -40,6 +46,9 @@ class VisionTask(InitialWeights):
         small_images: bool = False,
         in_channels: int | None = None,
         drop_path: float = 0.0,
+        drop_block: float = 0.0,
+        drop_block_size: int = 7,
+        drop_block_stages: int = 2,
         output_stride: Literal[8, 16, 32] = 32,
         frozen: bool = False,
         compile: bool = False,
@@ -60,6 +69,9 @@ class VisionTask(InitialWeights):
             raise ConfigError(
                 f"{backbone.name} takes clips, not images: choose another --model.backbone, such as resnet18"
             )
+        if drop_block and frozen:
+            raise ConfigError(f"model.drop_block is {drop_block:g}, but model.frozen is true: leave one of them out")
+        self.drop_block = DropBlock(backbone, drop_block, drop_block_size, drop_block_stages)
         self.backbone, self.frozen = backbone, frozen
         self.backbone.register_forward_pre_hook(refuse_raw)
         self.reach = survey(backbone)
@@ -114,6 +126,9 @@ class VisionTask(InitialWeights):
         used = self.used
         for name, parameter in self.backbone.net.named_parameters():
             parameter.requires_grad_(name in self.trainable and name in used)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.drop_block.set_progress(self.trainer.global_step / max(1, total_steps(self.trainer)))
 
     def train(self, mode: bool = True) -> "VisionTask":
         super().train(mode)

@@ -28,7 +28,7 @@ MOST_STEPS = 400
 """Steps within which they should be."""
 BY_HEART = 0.05
 """Share of the initial loss at which samples count as learned by heart."""
-OFF = ("dropout", "drop_path", "label_smoothing", "mixup", "cutmix", "l1", "sam", "ema_decay", "average_last_epochs")
+OFF = tuple("dropout drop_path drop_block label_smoothing mixup cutmix l1 sam ema_decay average_last_epochs".split())
 """Settings that keep a network from learning samples by heart."""
 STEADY = {
     "schedule": "constant",

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from modules.backbones.layers import INPUT, trace
 from modules.backbones.size import published
 from modules.contracts import Backbone, ConfigError
-from modules.training.mixing.layers import INPUT, layer_error, trace
+from modules.training.mixing.layers import layer_error
 from modules.training.mixing.operations import (
     cutmix,
     cutmix_box,

@@ -93,7 +93,7 @@ def test_features_are_mixed_at_the_layer_and_in_no_pass_afterwards():
     [
         ("test_resnet", ["act1", "layer1", "layer2", "layer3"]),
         ("test_vit", [f"blocks.{i}" for i in range(5)]),
-        ("lenet5", ["maxpool", "stages.1"]),
+        ("lenet5", ["stages.0", "stages.1"]),
         ("torchvision/resnet18", ["relu", "layer1", "layer2", "layer3"]),
     ],
 )
