@@ -12,6 +12,7 @@ from commands.parser import Parser, Refused, user_error
 from commands.predictor import Predictor
 from commands.setting_checks import check_float32
 from modules.backbones import by_name
+from modules.backbones.activations import Activation, exchange_activations
 from modules.contracts import Backbone, ConfigError
 from modules.training.transfer import load_backbone
 from tasks import VisionTask
@@ -38,7 +39,7 @@ def read_network(command: str, ckpt_path: str | None, typed: list[str]) -> Netwo
         command: its name.
         ckpt_path: a .ckpt file or a run directory, of whose task the exported backbone is taken; null for none.
         typed: all other words: settings of `predict` beside a checkpoint; else `--model.backbone`, `--model.weights`,
-            `--model.small_images` and `--trainer.accelerator`.
+            `--model.small_images`, `--model.activation` and `--trainer.accelerator`.
 
     Raises:
         ConfigError: no network, one without backbone, or a setting that does not exist.
@@ -73,12 +74,19 @@ def _named(typed: list[str]) -> Network:
         backbone = by_name(backbone, small)
     elif small:
         raise ConfigError("--model.small_images belongs into the settings of a backbone by class_path")
+    if settings.model.activation is not None:
+        exchange_activations(backbone, settings.model.activation)
     about = load_backbone(backbone, weights) if weights else "with random weights"
     trainer: Any = idle_trainer(settings.trainer.accelerator, None)
     return _frozen(backbone, about, trainer.strategy.root_device)
 
 
-def _settings(backbone: Backbone | str, weights: str | None = None, small_images: bool = False) -> None:
+def _settings(
+    backbone: Backbone | str,
+    weights: str | None = None,
+    small_images: bool = False,
+    activation: Activation | None = None,
+) -> None:
     """Settings of a network by its name; see `VisionTask`."""
 
 

@@ -177,12 +177,15 @@ def _same_data(argv: list[str], data: DataModule) -> list[str]:
 def _backbone(argv: list[str], task: Task, config: str) -> list[str]:
     """Options of the backbone as typed; else those that `config`, a YAML for fine-tuning, does not already have."""
     typed = [word for name in ("backbone", "small_images", "in_channels") for word in _words(argv, f"--model.{name}")]
-    if typed or task.backbone is None:
+    if task.backbone is None:
         return typed
+    changed = [word for layer, kind in task.backbone.changed.items() for word in (f"--model.{layer}", kind)]
+    if typed:
+        return typed + changed
     usual = read_yaml(find_config(config))["model"]["init_args"]
     words = [] if task.backbone.name == usual["backbone"] else ["--model.backbone", task.backbone.name]
     small = task.backbone.small_images
-    return words + (["--model.small_images", "true"] if small and not usual.get("small_images") else [])
+    return words + (["--model.small_images", "true"] if small and not usual.get("small_images") else []) + changed
 
 
 def _words(argv: list[str], name: str) -> list[str]:

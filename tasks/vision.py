@@ -5,7 +5,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from modules.backbones import by_name
+from modules.backbones.activations import Activation, exchange_activations
 from modules.backbones.fold_batchnorm import folded
+from modules.backbones.pooling import use_fractional_pooling
 from modules.backbones.reach import pools_plainly, survey
 from modules.contracts import Backbone, ConfigError, check_range, refuse_raw
 from modules.heads.base import H, Head, HeadFactory, through
@@ -30,6 +32,10 @@ class VisionTask(InitialWeights):
             the residual blocks of the last stages; it rises linearly from 0 over the training. 0 is off.
         drop_block_size: odd side of those blocks in cells; clipped to the map.
         drop_block_stages: number of last stages with DropBlock.
+        activation: put in place of every activation of the backbone; `maxout` (Goodfellow et al. 2013) is the maximum
+            of two learned 1x1 convolutions, and starts as a ReLU. Null keeps those of the network.
+        pooling: `fractional` max pooling (Graham 2014), twice by sqrt(2), in place of max pooling by 2, with regions
+            drawn for each image in training.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
         frozen: freeze the backbone, with its normalization layers in eval mode; only the rest is trained.
         compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
@@ -49,6 +55,8 @@ class VisionTask(InitialWeights):
         drop_block: float = 0.0,
         drop_block_size: int = 7,
         drop_block_stages: int = 2,
+        activation: Activation | None = None,
+        pooling: Literal["max", "fractional"] = "max",
         output_stride: Literal[8, 16, 32] = 32,
         frozen: bool = False,
         compile: bool = False,
@@ -69,6 +77,10 @@ class VisionTask(InitialWeights):
             raise ConfigError(
                 f"{backbone.name} takes clips, not images: choose another --model.backbone, such as resnet18"
             )
+        if activation is not None:
+            exchange_activations(backbone, activation)
+        if pooling == "fractional":
+            use_fractional_pooling(backbone)
         if drop_block and frozen:
             raise ConfigError(f"model.drop_block is {drop_block:g}, but model.frozen is true: leave one of them out")
         self.drop_block = DropBlock(backbone, drop_block, drop_block_size, drop_block_stages)

@@ -109,6 +109,7 @@ def _use(pushed: Pushed) -> list[str]:
     graft += " --model.small_images true" * pushed.backbone.small_images
     channels = pushed.backbone.in_channels
     graft += f" --model.in_channels {channels}" * (channels != 3)
+    graft += "".join(f" --model.{layer} {kind}" for layer, kind in pushed.backbone.changed.items())
     lines = ["As the start of another task, with Graft:", "", f"    {graft}", ""]
     if pushed.format.timm:
         code = [

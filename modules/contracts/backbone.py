@@ -80,6 +80,7 @@ class Backbone(nn.Module):
         small_images: true if its stem is for images of about 64 pixels.
         pools: false where a task uses the maps alone; `forward` may then leave out what only `pool` needs.
         untrained: names of parameters in `net` that neither a run nor the weights it started from have trained.
+        changed: layers that are others than published, such as `activation: softsign`; files of weights say them.
     """
 
     temporal: ClassVar[bool] = False
@@ -93,6 +94,7 @@ class Backbone(nn.Module):
     small_images: bool = False
     pools: bool = True
     untrained: tuple[str, ...] = ()
+    changed: dict[str, str] = {}  # never changed in place
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -121,6 +123,10 @@ class Backbone(nn.Module):
     def mark_untrained(self, names: Iterable[str]) -> None:
         """Set `untrained`, after weights are loaded or layers frozen."""
         self.untrained = tuple(names)
+
+    def mark_changed(self, **layers: str) -> None:
+        """Add to `changed`, after layers are exchanged."""
+        self.changed = self.changed | layers
 
     @property
     def config(self) -> dict[str, Any]:

@@ -101,6 +101,8 @@ def obstacle(backbone: Backbone) -> str:
         return f"{backbone.name} is a network of Graft's own"
     if backbone.small_images:
         return "timm has no option for the smaller stem of small_images"
+    if backbone.changed:
+        return f"timm has no option for {' and '.join(f'{key} {value}' for key, value in backbone.changed.items())}"
     try:
         json.dumps(_options(backbone))
     except TypeError:

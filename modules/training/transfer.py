@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from modules.backbones import by_name
+from modules.backbones.activations import MaxoutUnit, exchange_activations
 from modules.backbones.classics.vgg import deepen
 from modules.backbones.reach import survey
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
@@ -20,6 +20,7 @@ from modules.training.adaptation import adapt_channels, adapt_time
 from modules.training.checkpoint_file import read_checkpoint, read_plain
 from modules.training.growing import is_deeper
 from modules.training.hub import read_repository, repository_file
+from modules.training.metadata import check_about, check_activation
 
 
 def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None = None) -> str:
@@ -40,10 +41,13 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
         ConfigError: weights of another architecture; names the tensors that do not fit.
     """
     tensors, about, label, last = _read(backbone, source)
-    _check_about(about, label)
+    check_about(about, label)
+    check_activation(backbone, about, label)
     epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
     if is_deeper(backbone, about.get("name", "")):
         shallower = by_name(about["name"])
+        if kind := about.get("activation"):
+            exchange_activations(shallower, kind)
         load_backbone(shallower, source)
         filled = deepen(backbone.net, shallower.net)
         _take_statistics(backbone, about)
@@ -143,7 +147,7 @@ def describe(backbone: Backbone) -> dict[str, Any]:
         "mean": [round(x, 6) for x in backbone.mean.tolist()],
         "std": [round(x, 6) for x in backbone.std.tolist()],
     }
-    return about | ({"untrained": list(backbone.untrained)} if backbone.untrained else {})
+    return about | backbone.changed | ({"untrained": list(backbone.untrained)} if backbone.untrained else {})
 
 
 def _read_safetensors(path: Path) -> Weights:
@@ -183,23 +187,6 @@ def _pretrained(backbone: Backbone) -> Weights:
         raise DataError(f"cannot get the pretrained weights of {backbone.name}: {reason}{elsewhere}") from error
 
 
-def _check_about(about: dict[str, Any], label: str) -> None:
-    """Check what weights say of themselves.
-
-    Raises:
-        DataError: an entry is not as it is written; names it.
-    """
-    for key, kind in {"name": str, "small_images": bool, "mean": list | tuple, "std": list | tuple}.items():
-        if key in about and not isinstance(about[key], kind):
-            raise DataError(f"{label}: its {key} is {about[key]!r}: take other weights, or correct it")
-    mean, std = about.get("mean", ()), about.get("std", ())
-    fits = all(type(x) in (int, float) and math.isfinite(x) for x in (*mean, *std)) and all(x > 0 for x in std)
-    if not fits or len(mean) != len(std):
-        raise DataError(f"{label}: its mean {mean} and std {std} are no numbers, one for each channel")
-    if not isinstance(untrained := about.get("untrained", ()), list | tuple):
-        raise DataError(f"{label}: its untrained is {untrained!r}, but must be a list of names")
-
-
 def _take_statistics(backbone: Backbone, about: dict[str, Any]) -> None:
     if len(about.get("mean", ())) == len(backbone.mean):
         backbone.mean.copy_(torch.tensor(about["mean"]))
@@ -231,10 +218,12 @@ def _load_classifier(classifier: nn.Module, tensors: dict[str, Tensor], label: s
 
 
 def _fresh(backbone: Backbone, own: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
-    """Names of the layers behind the last map, where exports of old lack all of them."""
+    """Names of the layers behind the last map, where exports of old lack all of them, or of Maxout put into others."""
     lacking = [key for key in own if key not in tensors]
-    if not lacking:
-        return []
+    units = [path for path, unit in backbone.net.named_modules() if isinstance(unit, MaxoutUnit | nn.PReLU)]
+    added = tuple(f"{path}." for path in units if "activation" in backbone.changed)
+    if all(key.startswith(added) for key in lacking):
+        return lacking
     reach = survey(backbone)
     return lacking if set(lacking) == reach.pooled.difference(*reach.maps) else []
 

@@ -25,15 +25,16 @@ class Maxout(nn.Module):
 
     Args:
         pieces: of the piecewise linear function that a layer before it learns, which has `pieces` times the channels.
+        dim: dimension of the channels, 1 or -1.
     """
 
-    def __init__(self, pieces: int = 2):
+    def __init__(self, pieces: int = 2, dim: int = 1):
         super().__init__()
-        self.pieces = pieces
+        self.pieces, self.dim = pieces, dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, pieces * C, ...) to (B, C, ...)."""
-        return x.unflatten(1, (-1, self.pieces)).amax(2)
+        """(B, pieces * C, ...) to (B, C, ...), or (B, ..., pieces * C) to (B, ..., C)."""
+        return x.unflatten(self.dim, (-1, self.pieces)).amax(2 if self.dim == 1 else -1)
 
 
 class HarDBlock(nn.Module):
