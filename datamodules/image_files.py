@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from datamodules.base import Split
 from datamodules.decoding import Span, decode_image
@@ -14,10 +15,12 @@ from datamodules.depth import find_span
 from datamodules.duplicates import Listed
 from datamodules.finding import SILENT, SUFFIXES
 from datamodules.inspection import MAX_PIXELS, Inspection, inspect_all, inspect_content, pixel_limit
+from datamodules.samples import drawn_images
 from datamodules.setting_roles import Role
 from datamodules.source import Files
 from datamodules.split_data import Samples, SplitData
 from modules.contracts import ConfigError, DataError, check_range
+from modules.contracts.data_info import DataInfo
 
 
 class ImageFilesData(SplitData):
@@ -110,6 +113,13 @@ class ImageFilesData(SplitData):
         source, rows = self.splits[split]
         files = self.image_files(source)
         return [] if files is None else [(files.path(i), self.looked[id(files.paths)][i].tail) for i in rows]
+
+    def data_info(self) -> DataInfo:
+        return replace(super().data_info(), images=self.some_images)
+
+    def some_images(self, count: int) -> Tensor | None:
+        """Plain training images uint8 (N, C, H, W), up to `count`, drawn by the seed; null without training images."""
+        return drawn_images(self.dataset("train", "plain"), self.collate, self.seed, count)
 
     def describe(self) -> list[str]:
         return [*super().describe(), *self.input_notes]

@@ -6,6 +6,7 @@ from typing import Any
 import albumentations as A
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.augmentation_parameters import AugmentationParameters
@@ -152,3 +153,19 @@ def padded(arrays: list[np.ndarray], value: int, multiple: int = 1) -> np.ndarra
 
 def _stack(images: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # stays channels_last in memory, which is faster
+
+
+def drawn_images(samples: Any, collate: Callable[[list], Batch], seed: int, count: int) -> Tensor | None:
+    """Images or clips uint8 (N, C, ...) of some samples, the same for the same seed; null without samples.
+
+    Args:
+        samples: data set with keys (epoch, row), such as that of plain samples, or null.
+        collate: samples to a batch.
+        seed: of the draw.
+        count: number of samples; fewer where there are not as many.
+    """
+    if samples is None:
+        return None
+    rows = np.random.default_rng(seed).permutation(len(samples))[:count]
+    batch = collate([samples[0, int(row)] for row in rows])
+    return batch["video"] if "video" in batch else batch["image"]

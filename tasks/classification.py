@@ -1,6 +1,6 @@
 """Image classification: fine-tuned, from scratch, or as a linear probe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -24,7 +24,6 @@ from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
 from modules.training.adversarial_training import AdversarialTraining, Method
 from modules.training.growing import grow_head
-from modules.training.initialization import Init, check_init, initialize_task
 from modules.training.mixing import Mixing
 from tasks.base import Stage
 from tasks.classification_training import ClassificationTraining
@@ -45,8 +44,6 @@ class Classification(ClassificationTraining):
         mixing: manifold mixup, PatchUp and PuzzleMix on training batches.
         jsd_weight: weight of the Jensen-Shannon divergence of the answers to several views of an image, 12 in AugMix
             (Hendrycks et al. 2020); needs `data.views` 3 and `data.consistent_views`. 0 is without.
-        init: weights at the start, instead of the network's own way; `lsuv` scales by images of Gaussian noise.
-        init_std: standard deviation of `init` gaussian.
         aux_loss_weight: weight of the loss of each auxiliary classifier inside the backbone, in training; 0 is without
             them. `inception_v1` and `googlenet` were published with two, at 0.3 (Szegedy et al. 2015), `inception_v3`
             with one, at 0.4; a DenseNet has them behind all dense blocks but the last.
@@ -80,8 +77,6 @@ class Classification(ClassificationTraining):
         cutmix: float = 0.0,
         mixing: Mixing = Mixing(),
         jsd_weight: float = 0.0,
-        init: Init | None = None,
-        init_std: float = 0.01,
         aux_loss_weight: float = 0.0,
         aux_levels: list[int] | None = None,
         adversarial: Method = "none",
@@ -92,7 +87,6 @@ class Classification(ClassificationTraining):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_init(init, self.weights, self.frozen)
         classes = class_names(classes, "model.classes")
         self.published = head == "pretrained"
         if self.published:
@@ -113,7 +107,6 @@ class Classification(ClassificationTraining):
         self.configure_mixing(mixup, cutmix, mixing)
         self.configure_auxiliaries(aux_loss_weight, count, aux_levels)
         self.configure_robustness(AdversarialTraining(adversarial, adversarial_eps, adversarial_steps), jsd_weight)
-        self.init = (init, init_std)
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro"),
@@ -128,8 +121,6 @@ class Classification(ClassificationTraining):
         super().on_data(data, stage)
         if stage == "fit":
             self.check_fit()
-            if not getattr(self._trainer, "ckpt_path", None):
-                initialize_task(self, self.backbone, *self.init)
             self.head.balance(data.class_counts)
             if self.robust.method != "none":
                 rank_zero_info(f"adversarial training by {self.robust.method}: {self.robust.cost}")
@@ -160,6 +151,10 @@ class Classification(ClassificationTraining):
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to logits (B, C)."""
         return self.answer(self.head, image)
+
+    @property
+    def initialized(self) -> tuple[nn.Module, Callable[[Tensor], object]]:
+        return self, self
 
     @property
     def classifier(self) -> nn.Module | None:

@@ -1,14 +1,19 @@
 """Initial weights of a backbone: loading, and the parameters that are left untrained."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
+from torch import Tensor, nn
 
 from modules.contracts import Backbone, ConfigError
+from modules.contracts.data_info import DataInfo
+from modules.training.initialization import Init, initialize_network, unit_variance
 from modules.training.transfer import load_backbone
 from tasks.image_input import ImageInput
+
+LSUV_IMAGES, LSUV_CLIPS = 32, 4
+"""Training images, or clips, on which LSUV measures the outputs of layers."""
 
 
 class InitialWeights(ImageInput):
@@ -19,15 +24,18 @@ class InitialWeights(ImageInput):
             library's file, or `pretrained` to download that; `hf-hub:OWNER/NAME` of the Hugging Face hub, or a folder
             `local-dir:PATH`, in timm's format; null initializes at random. Layers behind the last map
             that a file of an older version lacks are initialized at random, and the log names them.
+        init: initialization of all convolutions and linear layers of the backbone, of classification those of the head
+            too, instead of the network's own; `lsuv` scales each layer to unit variance on training images.
+        init_std: standard deviation of `init` gaussian.
 
     Attributes: `loaded` is true once the weights are those of a file.
     """
 
     loaded: bool = False
 
-    def __init__(self, weights: str | None = None, **kwargs):
+    def __init__(self, weights: str | None = None, init: Init | None = None, init_std: float = 0.01, **kwargs):
         super().__init__(**kwargs)
-        self.weights = weights
+        self.weights, self.init, self.init_std = weights, init, init_std
 
     @property
     def classifier(self) -> nn.Module | None:
@@ -45,6 +53,34 @@ class InitialWeights(ImageInput):
         elif stage == "fit":
             self._start()
         super().setup(stage)
+
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
+        if stage == "fit" and self.init is not None and not getattr(self._trainer, "ckpt_path", None):
+            self._initialize(self.init, data)
+
+    @property
+    def initialized(self) -> tuple[nn.Module, Callable[[Tensor], object]]:
+        """The network that `init` initializes, and the function that runs normalized images through it."""
+        return self.backbone, self._run_backbone
+
+    def _run_backbone(self, image: Tensor) -> None:
+        maps = self.backbone(image)
+        if self.backbone.pools:
+            self.backbone.pool(maps)
+
+    def _initialize(self, way: Init, data: DataInfo) -> None:
+        network, run = self.initialized
+        initialize_network(network, way, self.init_std)
+        if way != "lsuv":
+            return
+        image = data.images(LSUV_CLIPS if "video" in self.required_keys else LSUV_IMAGES)
+        if image is None:
+            raise ConfigError(
+                f"model.init is lsuv, which needs training images, but {data.name} has none: choose another"
+            )
+        image = self.normalized(image.to(self.device))
+        unit_variance(network, lambda: run(image))
 
     def _start(self) -> None:
         """Load the initial weights, and note which parameters neither come from them nor are trained."""

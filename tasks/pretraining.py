@@ -146,7 +146,7 @@ class MomentumEncoderPretraining(Pretraining):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        if stage == "fit" and self.weights and not self.trainer.ckpt_path:
+        if stage == "fit" and (self.weights or self.init) and not self.trainer.ckpt_path:
             self.teacher.reset()
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -1,6 +1,6 @@
 """Video classification: one class per clip, from one frame to 3-D convolution."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -89,6 +89,10 @@ class Video(VisionTask):
         if image.ndim == 4:
             image = image.unsqueeze(2).expand(-1, -1, self.frames, -1, -1)
         return self.fusion(self.backbone, image)
+
+    @property
+    def initialized(self) -> tuple[nn.Module, Callable[[Tensor], object]]:
+        return self.backbone, self.maps
 
     def features(self, image: Tensor) -> Tensor:
         maps = self.maps(image)

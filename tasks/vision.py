@@ -13,6 +13,7 @@ from modules.contracts import Backbone, ConfigError, check_range, refuse_raw
 from modules.heads.base import H, Head, HeadFactory, through
 from modules.training.accumulation import total_steps
 from modules.training.drop_block import DropBlock
+from modules.training.initialization import check_init
 from modules.training.transfer import describe
 from tasks.initial_weights import InitialWeights
 
@@ -81,6 +82,7 @@ class VisionTask(InitialWeights):
             exchange_activations(backbone, activation)
         if pooling == "fractional":
             use_fractional_pooling(backbone)
+        check_init(self.init, self.weights, frozen)
         if drop_block and frozen:
             raise ConfigError(f"model.drop_block is {drop_block:g}, but model.frozen is true: leave one of them out")
         self.drop_block = DropBlock(backbone, drop_block, drop_block_size, drop_block_stages)

@@ -4,15 +4,18 @@ from dataclasses import replace
 from typing import ClassVar
 
 import albumentations as A
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.augment import RECIPES, Augment, Recipe, check_area
 from datamodules.base import Purpose, Split
+from datamodules.samples import drawn_images
 from datamodules.setting_roles import Role
 from datamodules.split_data import SplitData
 from datamodules.video.samples import FixedViews, RandomClip, VideoDataset, collate
 from datamodules.video.sampling import Sampling
 from modules.contracts import ConfigError, check_range
+from modules.contracts.data_info import DataInfo
 from modules.contracts.preprocessing import Preprocessing
 
 MARGIN = 8 / 7  # ratio of the frames' shorter side to the crop's, as in 128 to 112 and 256 to 224
@@ -67,6 +70,13 @@ class VideoDataModule(SplitData):
     def preprocessing(self) -> Preprocessing:
         """That of frames; their decoder already scales to this size by a method of its own."""
         return Preprocessing("center_crop", (self.image_size, self.image_size))
+
+    def data_info(self) -> DataInfo:
+        return replace(super().data_info(), images=self.some_clips)
+
+    def some_clips(self, count: int) -> Tensor | None:
+        """Plain training clips uint8 (N, 3, T, H, W), up to `count` videos, drawn by the seed; null without any."""
+        return drawn_images(self.dataset("train", "plain"), self.collate, self.seed, count)
 
     def dataset(self, split: Split, purpose: Purpose) -> Dataset | None:
         if split not in self.splits:

@@ -55,6 +55,8 @@ class DataInfo:
         references: gives all reference texts of each training sample.
         normalization: gives `mean` and `std` (C,) of images of 0..1 for a network of C channels, and `mean_image`
             (C, H, W) if that is subtracted; null leaves the choice to the network.
+        images: gives that many plain training images uint8 (N, C, H, W), or clips, drawn by the seed; fewer where there
+            are not as many.
         cache_features: caches the feature map of every training image and lets training read these, by
             `cache_features(encode, key)`: `encode` takes uint8 (B, 3, H, W) to float16 (B, C, h, w) on the host, `key`
             is a digest of all that it depends on. Returns a line for the startup summary. Null for data that cannot.
@@ -73,6 +75,7 @@ class DataInfo:
     box_sizes: Callable[[], np.ndarray | None] = _none
     references: Callable[[], list[list[str]] | None] = _none
     normalization: Callable[[int], dict[str, Tensor] | None] = lambda channels: None
+    images: Callable[[int], Tensor | None] = lambda count: None
     cache_features: Callable[[Callable[[Tensor], Tensor], str], str] | None = None
 
     def check_classes(self, classes: list[str]) -> None:

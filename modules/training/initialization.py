@@ -8,8 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from modules.backbones.size import published
-from modules.contracts import Backbone, ConfigError, check_range
+from modules.contracts import ConfigError, check_range
 from modules.training.modes import evaluation_mode
 
 Init = Literal[
@@ -79,26 +78,6 @@ def unit_variance(network: nn.Module, forward: Callable[[], object]) -> int:
         for hook in hooks:
             hook.remove()
     return len(seen)
-
-
-def initialize_task(network: nn.Module, backbone: Backbone, way: Init | None, std: float) -> None:
-    """Initialize a network of images with its backbone; null leaves it as it is.
-
-    `lsuv` sees four images of Gaussian noise in the size that the backbone was published for.
-
-    Args:
-        network: normalized images to its output.
-        backbone: in it.
-        way: see `initialize_network`.
-        std: of `gaussian`.
-    """
-    if way is None:
-        return
-    initialize_network(network, way, std)
-    if way == "lsuv":
-        noise = torch.Generator().manual_seed(0)
-        image = torch.randn(4, backbone.in_channels, *published(backbone), generator=noise)
-        unit_variance(network, lambda: network(image))
 
 
 def check_init(way: Init | None, weights: str | None, frozen: bool) -> None:

@@ -23,7 +23,7 @@ RANDOM = {
     "autoencoder": "--model.noise 0.2".split(),  # and codes that are drawn
     "moco": "--model.queue_size 96 --model.symmetric true".split(),
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1 "
-    "--model.drop_block 0.3 --model.pooling fractional".split(),
+    "--model.drop_block 0.3 --model.pooling fractional --model.init lsuv".split(),
     "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5]".split(),
     "video": "--model.head.dropout 0.2 --model.drop_path 0.1 --data.crop [0.5,1] --data.frames 4".split(),
     "translation": "--data.train 200 --data.batch_tokens 800 --model.encoder.width 32 --model.decoder.width 32 "
