@@ -64,6 +64,13 @@ def test_deep_and_transparent_files_keep_their_brightness(tmp_path):
     assert batch["image"].flatten(1).unique(dim=1).flatten().tolist() == [50, 100]
 
 
+def test_images_of_color_that_are_served_become_gray(image_folder):
+    data = folder(image_folder(FLAT))
+    batch = data.collate([data.sample(np.full((20, 24, 3), (200, 100, 50), np.uint8))])
+    assert batch["image"].shape == (1, 1, 16, 16)
+    assert batch["image"].unique().tolist() == [124]  # 0.299 of 200, 0.587 of 100 and 0.114 of 50
+
+
 def test_transforms_that_tint_count_by_the_brightness_they_leave(image_folder):
     shift = A.RGBShift((30, 30), (30, 30), (30, 30), p=1)
     root = image_folder(FLAT, size=(16, 16))
