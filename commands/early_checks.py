@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from commands.aliases import MEANT
 from commands.answers import report
 from commands.arguments import (
     ROOT,
@@ -63,44 +64,6 @@ OWN = {
     "serve": "onnx host port token workers timeout max_bytes max_pixels max_requests batch_size batch_timeout".split(),
 }
 """Top-level options of some commands; `backbones` checks its own."""
-
-ALIASES = {
-    "model.optim.lr": "lr learning_rate base_lr",
-    "model.optim.weight_decay": "weight_decay wd",
-    "model.optim.optimizer": "optimizer optim opt",
-    "model.optim.schedule": "schedule scheduler sched lr_scheduler",
-    "model.optim.warmup": "warmup warmup_steps warmup_ratio warmup_epochs",
-    "model.optim.layer_decay": "layer_decay",
-    "model.backbone": "backbone arch architecture encoder",
-    "model.weights": "weights pretrained",
-    "model.frozen": "frozen freeze",
-    "model.ensemble": "ensemble",
-    "model.drop_path": "drop_path",
-    "data.batch_size": "batch_size b bs batch per_device_train_batch_size",
-    "data.workers": "workers num_workers j dataloader_num_workers",
-    "data.root": "root dataset data_dir data_path data_root dataset_path",
-    "data.image_size": "image_size img_size imgsz size input_size resolution",
-    "data.val_split": "val_split",
-    "data.label_fraction": "label_fraction",
-    "data.num_labels": "num_labels",
-    "trainer.max_epochs": "epochs max_epochs num_epochs n_epochs num_train_epochs",
-    "trainer.max_steps": "max_steps steps num_steps",
-    "trainer.devices": "devices gpus num_gpus",
-    "trainer.accelerator": "accelerator device",
-    "trainer.precision": "precision amp fp16 bf16 half",
-    "trainer.accumulate_grad_batches": "accumulate_grad_batches gradient_accumulation_steps grad_accum",
-    "trainer.gradient_clip_val": "gradient_clip_val clip_grad max_grad_norm grad_clip",
-    "trainer.callbacks+": "callbacks callback",
-    "trainer.strategy": "strategy",
-    "seed_everything": "seed",
-    "early_stopping": "early_stop early_stopping_patience",
-    "find_lr": "auto_lr_find lr_find lr_finder",
-    "ckpt_path": "resume checkpoint_path ckpt resume_from_checkpoint",
-    "run_dir": "out output output_dir save_dir outdir log_dir logdir",
-}
-"""Options and what other programs call them."""
-
-MEANT = {alias: name for name, aliases in ALIASES.items() for alias in aliases.split()}
 
 
 def check_early(argv: list[str]) -> None:

@@ -11,8 +11,8 @@ from typing import Any, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
+from commands.aliases import MEANT, TECHNIQUE
 from commands.arguments import read_yaml
-from commands.early_checks import MEANT
 from commands.given_settings import MISSING, Setting, given_settings
 from commands.setting_types import (
     Part,
@@ -85,7 +85,7 @@ def _wrong(
         if any(name.startswith(f"{rest}.") for name in actions):
             return None if setting.value == {} else no_group(setting.name, setting.value)
         silent = base is None and len(names) == 1  # checked before
-        return None if silent else _no_option(setting, rest, list(actions), base)
+        return None if silent else _no_option(setting, rest, actions, base)
     inner, kind, default = rest[len(dest) + 1 :], kind_of(actions[dest]), actions[dest].default
     name = setting.name.removesuffix(f".{inner}")
     if not inner:
@@ -138,6 +138,8 @@ def _wrong_value(setting: Setting, kind: Any, default: Any, known: dict[str, Any
     path = found and "." in str(value)  # of a class that does not fit
     other = path or any(exists(str(value), part.base) for part in found)
     hint = "" if other else suggest(str(value), sorted(words))
+    if (meant := TECHNIQUE.get(str(value).replace("-", "_").lower(), name)) != name:
+        return f"{name} is {said}: it is --{meant} here"
     if hint and all(parts(member) or member is NoneType for member in members(kind)):
         return f"{name}: there is no class {said}{hint}"
     takes = in_words(kind, default)
@@ -165,23 +167,48 @@ def _without_class(setting: Setting, name: str, found: list[Part], value: Any) -
     return f"{setting.name} is a setting of a class: name the class of {name} first, such as --{name} {names[0]}"
 
 
-def _no_option(setting: Setting, rest: str, here: list[str], base: type | None) -> str:
+def _no_option(setting: Setting, rest: str, actions: dict[str, Any], base: type | None) -> str:
     """A sentence about an option that does not exist, with what it may mean.
 
     Args:
         setting: as given.
         rest: its name inside of the part that lacks it.
-        here: names of the settings of that part.
+        actions: settings of that part, by name.
         base: the base of its class.
     """
-    dashes = "--" * setting.typed
-    said, last = f"there is no option {dashes}{setting.name}", rest.rpartition(".")[2]
-    if (meant := MEANT.get(last)) and meant != setting.name:
+    dashes, here = "--" * setting.typed, list(actions)
+    last, prefix = rest.rpartition(".")[2], setting.name.removesuffix(rest)
+    said = f"there is no option {dashes}{setting.name}"
+    if meant := _meant(last, prefix, actions):
         return f"{said}: it is --{meant} here"
     others = [cls.__name__ for cls in offered(base) if rest in arguments_of(cls)] if base else []
     if others:
         return f"{said} here: only other classes have it, such as {', '.join(others[:3])}"
-    hint = suggest(rest, here).replace("mean '", f"mean '{dashes}{setting.name.removesuffix(rest)}")
+    hint = suggest(rest, here).replace("mean '", f"mean '{dashes}{prefix}")
     section = rest.partition(".")[0] + "." if base is None else ""
     plain = [name for name in here if name.startswith(section) and "." not in name.removeprefix(section)]
     return said + (hint or f": there are {', '.join(plain)}")
+
+
+def _meant(last: str, prefix: str, actions: dict[str, Any]) -> str:
+    """The option that has a name at another place or in other programs; empty if there is none.
+
+    Args:
+        last: the name, without what stands before it.
+        prefix: of the part that lacks it, such as `model.`.
+        actions: settings of that part, by name.
+    """
+    parts_here = actions.items() if prefix else ()
+    inner = [f"{dest}.{name}" for dest, action in parts_here for name in _settings_of_part(action)]
+    if own := next((name for name in inner if name.endswith(f".{last}")), ""):
+        return prefix + own
+    meant = MEANT.get(last, "")
+    option = meant.partition(" ")[0]
+    lacks_it = prefix and option.startswith(prefix) and option.removeprefix(prefix) not in {*actions, *inner}
+    return "" if lacks_it or option == prefix + last else meant
+
+
+def _settings_of_part(action: Any) -> list[str]:
+    """Names of the settings of the class that a setting has by default; empty for settings of other kinds."""
+    part = default_part(kind_of(action), action.default)
+    return list(arguments_of(part.base))[part.given :] if isinstance(part, Part) and inspect.isclass(part.base) else []

@@ -69,7 +69,7 @@ def _has_export(task: Task) -> bool:
             check_exportable(task.head, task.tiled)
         except ConfigError:
             return False
-    return type(task).graphs is not Task.graphs
+    return type(task).graphs is not Task.graphs and not getattr(task, "patch_size", None)  # which `graphs` refuses
 
 
 def _after_others(argv: list[str], task: Task, data: DataModule) -> list[Command]:

@@ -10,6 +10,8 @@ from callbacks.figures.base import LINE_HEIGHT, PLAIN, render, rgb, titled
 
 CELL = 150  # height of one image of a grid in pixels: a 32-pixel image must be large enough to recognize
 FRAME = 4  # pixels around an image
+EDGE = "#d8d8d8"  # of one pixel, where there are no frames: a white image must be seen as one
+CHARACTER = 7  # width of a character of a caption in pixels
 
 
 def grid(
@@ -25,7 +27,7 @@ def grid(
         images: uint8 (H, W, 3), all of one size. An empty list draws the title alone.
         captions: one per image, "" for none; lines are separated by "\n".
         title: one line above all.
-        colors: of each caption and frame, any name that matplotlib knows; None for no frames.
+        colors: of each caption and frame, any name that matplotlib knows; None for black captions and thin gray edges.
         columns: images in a row; None chooses.
     """
     if not images:
@@ -33,7 +35,8 @@ def grid(
     height, width = images[0].shape[:2]
     # Whole factors keep the pixels of small images square and sharp.
     scale = round(CELL / height) if 2 * height <= CELL else CELL / height
-    cell, row = max(round(width * scale), 110), round(height * scale)
+    longest = max(len(line) for caption in captions for line in caption.split("\n"))
+    cell, row = max(round(width * scale), CHARACTER * longest), round(height * scale)
     below = LINE_HEIGHT * max(caption.count("\n") + 1 if caption else 0 for caption in captions) + 14
     columns = columns or fitting_columns(len(images), (row + below) / (cell + 14))
     rows = -(-len(images) // columns)
@@ -44,9 +47,8 @@ def grid(
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left = 14 + index % columns * (cell + 14) + (cell - size[0]) // 2
         top = 44 + index // columns * (row + below)
-        color = colors[index] if colors else PLAIN
-        if colors:
-            canvas[top - FRAME : top + row + FRAME, left - FRAME : left + size[0] + FRAME] = rgb(color)
+        color, edge = (colors[index], FRAME) if colors else (PLAIN, 1)
+        canvas[top - edge : top + row + edge, left - edge : left + size[0] + edge] = rgb(color if colors else EDGE)
         method = cv2.INTER_NEAREST if scale > 1 else cv2.INTER_AREA
         canvas[top : top + row, left : left + size[0]] = cv2.resize(image, size, interpolation=method)
         if caption:

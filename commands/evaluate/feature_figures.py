@@ -52,7 +52,7 @@ def draw_neighbors(extracted: ExtractedFeatures, distance: Distance) -> None:
         for row, value in zip(found.tolist(), far.tolist(), strict=True):
             images.append(image(extracted.trainer.datamodule, "train", extracted.bank, row))
             name = "" if extracted.off else extracted.classes[int(extracted.bank.labels[row])]
-            words = f"cosine {1 - value:.2f}" if distance == "cosine" else f"{distance.upper()} {value:.3g}"
+            words = f"cosine {1 - value:.2f}" if distance == "cosine" else f"{distance.upper()} {_plain(value)}"
             captions.append(f"{shorten(name, 18)}\n{words}".strip())
             same = PLAIN if extracted.off else RIGHT if name == extracted.name(query) else WRONG
             colors.append(same)
@@ -89,3 +89,8 @@ def _various(extracted: ExtractedFeatures, count: int) -> list[int]:
     others = np.setdiff1d(np.arange(len(labels)), first)
     rest = others[evenly(len(others), count)] if len(others) else others
     return [*first[evenly(len(first), count)], *rest][:count]
+
+
+def _plain(value: float) -> str:
+    """Three digits without an exponent, such as 2,197 and 0.0314."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

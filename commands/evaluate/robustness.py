@@ -41,7 +41,7 @@ def robustness(extracted: ExtractedFeatures, classifiers: dict[str, Classifier])
         extracted.result(
             f"{name}_{kind}",
             sum(values) / len(values),
-            f"the same under {kind}: mean of {percent(values)} at {', '.join(steps[kind])}; "
+            f"under {kind}: mean of {percent(values)} at {', '.join(steps[kind])}; "
             f"{100 * clean[name]:.1f} % undamaged, {extracted.sampled}",
         )
         for kind, by_name in found.items()

@@ -47,9 +47,10 @@ def check_sizes(section: str, **sizes: int) -> None:
 
 
 def suggest(word: str, words: list[str]) -> str:
-    """A hint for a misspelt word: "; did you mean X?", or nothing when none is near."""
+    """A hint for a misspelt word, in any case: "; did you mean X?", or nothing when none is near."""
     match = get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    same = [each for each in words if each.lower() == word.lower()]
+    return f"; did you mean {(same or match)[0]!r}?" if same or match else ""
 
 
 def regular(path: Path) -> Path:

@@ -171,6 +171,19 @@ def test_small_images_are_enlarged_pixel_by_pixel():
     assert any(np.array_equal(grid[44:194, left : left + 150], enlarged) for left in range(grid.shape[1] - 149))
 
 
+def test_captions_of_narrow_images_have_room():
+    caption = "…/folder/img_0001.jpg"
+    narrow = [np.zeros((150, 20, 3), np.uint8)] * 3
+    drawn = grids.grid(narrow, [caption] * 3, "narrow", columns=3)
+    ink = np.flatnonzero((drawn[-30:] < 200).any((0, 2)))  # columns of the captions
+    assert (np.diff(ink) > 12).sum() == 2  # two gaps between three captions
+
+
+def test_white_images_have_an_edge():
+    drawn = grids.grid([np.full((150, 150, 3), 255, np.uint8)], [""], "white")
+    assert (drawn[100] < 255).any(1).sum() == 2
+
+
 def test_class_names_with_formula_signs_are_drawn_as_they_are():
     names = ["a$b$", "$\\frac$", "x" * 60]
     assert confusion(np.eye(3, dtype=int), names, "100 $ of $").ndim == 3

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from commands.aliases import MEANT
 from commands.arguments import normalized
 from commands.checkpoints import find_checkpoint, resolve_weights
-from commands.early_checks import COMMON, MEANT, OWN, SECTIONS, check_early
+from commands.early_checks import COMMON, OWN, SECTIONS, check_early
 from modules.contracts import ConfigError, DataError
 from tests.helpers.commands import ROOT
 from tests.helpers.errors import refuses
@@ -100,10 +101,30 @@ def test_top_level_options_are_those_of_the_parser(graft, capsys):
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("model.lr", "model.optim.lr"), ("trainer.batch_size", "data.batch_size"), ("data.epochs", "trainer.max_epochs")],
+    [
+        ("model.lr", "model.optim.lr"),
+        ("trainer.batch_size", "data.batch_size"),
+        ("data.epochs", "trainer.max_epochs"),
+        ("model.optim.elastic_net", "model.optim.l1"),
+        ("model.maxout", "model.activation maxout"),
+        ("mixup", "model.mixup"),
+    ],
 )
 def test_a_setting_at_another_place_is_answered_with_its_own(refused, typed, meant):
     refused(2, [*FIT, f"--{typed}", "1"], f"--{meant}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("model.label_smoothing 0.1", "--model.head.label_smoothing"),
+        ("model.optim.optimizer SAM", "--model.optim.sam"),
+        ("model.optim.optimizer sgd", "'SGD'"),
+        ("data.mean_image true", "--data.normalization mean_image"),
+    ],
+)
+def test_techniques_are_found_by_their_names(refused, typed, meant):
+    refused(2, ["fit", "--config", str(ROOT / "tasks/classification.yaml"), *f"--{typed}".split()], meant)
 
 
 def test_aliases_lead_to_settings_that_exist(graft, capsys):
@@ -114,7 +135,7 @@ def test_aliases_lead_to_settings_that_exist(graft, capsys):
     config = yaml.safe_load(capsys.readouterr().out)
     for name in set(MEANT.values()) - {"ckpt_path"}:
         place = config
-        for part in name.removesuffix("+").split("."):
+        for part in name.partition(" ")[0].removesuffix("+").split("."):
             assert part in place or part in place["init_args"], name
             place = place[part] if part in place else place["init_args"][part]
 

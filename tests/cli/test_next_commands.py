@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands.next_commands import typed_options
+from commands.next_commands import next_commands, typed_options
+from datamodules import ShapesMasks
+from tasks import SemanticSegmentation
 
 QUICK = "--data.workers 0 --data.batch_size 4 --data.image_size 32 --trainer.precision 32".split()
 QUICK += ["--figures.samples", "1"]
@@ -103,3 +105,11 @@ def test_options_are_found_in_both_spellings_and_below_their_name():
     argv = ["fit", "--data", "X", "--data.root=a b", "--data.size", "3", "--database", "no"]
     found = typed_options(argv, "--data")
     assert found == {"--data": ["--data", "X"], "--data.root": ["--data.root=a b"], "--data.size": ["--data.size", "3"]}
+
+
+def test_a_sliding_window_is_not_exported(tmp_path):
+    argv = ["fit", "--config", "tasks/semantic_segmentation.yaml"]
+    for patch_size, exports in ((None, True), (5, False)):
+        task = SemanticSegmentation(backbone="full_resolution", classes=["ground", "ring"], patch_size=patch_size)
+        lines = next_commands(argv, tmp_path, task, ShapesMasks())
+        assert any("export" in line for line in lines) is exports
