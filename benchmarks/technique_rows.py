@@ -16,8 +16,8 @@ class Technique:
         options: of `cli.py fit`, as typed.
         kind: `adds` trains with the options; the reference has what `removes` goes without by its options; `tests` are
             options of `cli.py test` for the trained reference.
-        same_step: a training step does what the reference's does, or hardly more (dropout), so that its cost is 1 and
-            not measured.
+        same_step: a training step does what the reference's does, or hardly more (dropout, mirroring), so that its cost
+            is 1 and not measured.
     """
 
     name: str
@@ -38,8 +38,8 @@ def _optimizer(name: str, options: str, decay: float) -> Technique:
 
 
 AUGMENTATION = [
-    ("random crop", "--data.crop null", "removes"),
-    ("mirroring", "--data.augment none", "removes"),
+    ("random crop", "--data.crop null", "removes", True),
+    ("mirroring", "--data.augment none", "removes", True),
     ("color jitter and gray", "--data.augment simclr"),
     ("RandAugment", "--data.augment randaugment"),
     ("TrivialAugment", "--data.augment trivialaugment"),
@@ -58,8 +58,8 @@ NORMALIZATION = [
 ]
 BLOCKS = "--model.mixing.patchup_block 3 --model.mixing.layers [input,layer1,layer2]"
 MIXING = [
-    ("MixUp", "--model.mixup 0.2"),
-    ("CutMix", "--model.cutmix 1"),
+    ("MixUp", "--model.mixup 0.2", "adds", True),
+    ("CutMix", "--model.cutmix 1", "adds", True),
     ("manifold mixup", "--model.mixing.manifold_mixup 2"),
     ("PatchUp, hard", f"--model.mixing.patchup_hard 0.5 {BLOCKS}"),
     ("PatchUp, soft", f"--model.mixing.patchup_soft 0.75 {BLOCKS}"),

@@ -143,8 +143,8 @@ class Bench:
         """CPU time of some training steps behind the warm-up, loading included."""
         watch = "--trainer.callbacks+=benchmarks.overhead.Stopwatch"
         with TemporaryDirectory() as folder:
-            short = [f"--trainer.fast_dev_run={WARM_UP + steps}", "--data.val_split=0", watch]
-            run = fit([*self.base, *short, *words], Path(folder, "run"))
+            short = [f"--trainer.fast_dev_run={WARM_UP + steps}", "--data.val_split=0", "--data.num_labels=null"]
+            run = fit([*self.base, *short, watch, *words], Path(folder, "run"))
         return next(one for one in run.trainer.callbacks if type(one).__name__ == "Stopwatch").run().process
 
 
@@ -215,7 +215,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options.add_argument("--steps", type=int, default=150, help="training steps of the reference")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--only", nargs="+", metavar="NAME", choices=[one.name for one in TECHNIQUES])
-    options.add_argument("--cost_steps", type=int, default=9, help="steps that the cost is measured on")
+    options.add_argument("--cost_steps", type=int, default=15, help="steps that the cost is measured on")
     options.add_argument("--repeats", type=int, default=3, help="pairs of measurements of the cost")
     args, typed = options.parse_known_args(argv)
     torch.set_num_threads(1)
