@@ -54,7 +54,13 @@ AUGMENTATION = [
 ]
 NORMALIZATION = [
     ("by the data's channels", "--data.normalization data"),
+    ("by the data's mean image", "--data.normalization mean_image"),
     ("none, values of 0..1", "--data.normalization none"),
+]
+NETWORK = [
+    ("softsign in place of ReLU", "--model.activation softsign"),
+    ("Maxout", "--model.activation maxout"),
+    ("fractional max pooling", "--model.pooling fractional"),
 ]
 BLOCKS = "--model.mixing.patchup_block 3 --model.mixing.layers [input,layer1,layer2]"
 MIXING = [
@@ -86,6 +92,7 @@ REGULARIZATION = [
     ),
     Technique("dropout", "regularization", "--model.head.dropout 0.2", same_step=True),
     Technique("stochastic depth", "regularization", "--model.drop_path 0.1", same_step=True),
+    Technique("DropBlock", "regularization", "--model.drop_block 0.1"),
     Technique("gradient clipping", "regularization", "--trainer.gradient_clip_val 1"),
 ]
 INITIALIZATION = {
@@ -146,6 +153,7 @@ TESTS = {
 TECHNIQUES: tuple[Technique, ...] = (
     *(Technique(name, "augmentation", *rest) for name, *rest in AUGMENTATION),
     *(Technique(name, "normalization", *rest, same_step=True) for name, *rest in NORMALIZATION),
+    *(Technique(name, "network", *rest) for name, *rest in NETWORK),
     *(Technique(name, "mixing", *rest) for name, *rest in MIXING),
     *(Technique(name, "loss", *rest, same_step=True) for name, *rest in LOSS),
     *REGULARIZATION,
