@@ -68,7 +68,7 @@ TECHNIQUES = {
     "model.optim.sam": "sam",
     "model.tta.crops ten": "ten_crop tencrop",
     "model.unfreeze": "unfreeze gradual_unfreezing gradual_unfreeze",
-    "trainer.callbacks+ StochasticWeightAveraging": "swa",
+    "trainer.callbacks+ StochasticWeightAveraging --trainer.callbacks.swa_lrs": "swa",
 }
 """Options, with a value where it takes one, and what papers and other programs call the technique."""
 

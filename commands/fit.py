@@ -75,7 +75,7 @@ class CLI(LightningCLI):
             parser_kwargs={
                 argv[0]: {
                     "usage": usage(argv[0]),
-                    "description": "Settings of other classes: --model.help CLASS and --data.help CLASS.",
+                    "description": "More settings: --model.help CLASS, --data.help CLASS, --model.head.help CLASS.",
                 }
             },
         )

@@ -37,7 +37,8 @@ class Classification(ClassificationTraining):
 
     Args:
         classes: class names in order of their index; null takes the data's, or those of `head: pretrained`.
-        head: classifier with its loss. `pretrained` is the published classifier of the backbone (mostly 1,000 ImageNet
+        head: classifier with its loss; its settings (`loss`, `label_smoothing`, `dropout`, ...) are in
+            `--model.head.help`. `pretrained` is the published classifier of the backbone (mostly 1,000 ImageNet
             classes); its weights come with `weights: pretrained` or the library's file.
         mixup: MixUp's alpha on training batches (Zhang et al. 2018); 0 is off.
         cutmix: CutMix's alpha on training batches (Yun et al. 2019); 0 is off. With both, each batch draws one of them.

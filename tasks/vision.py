@@ -29,8 +29,8 @@ class VisionTask(InitialWeights):
         small_images: 3x3 stem without max-pool, for images of about 64 pixels or less.
         in_channels: channels that a backbone given by its name is built for; null takes those of the data, 3 without.
         drop_path: highest probability of skipping a residual branch in training, 0..1.
-        drop_block: DropBlock (Ghiasi et al. 2018): share of each map that is set to zero in blocks, in training, behind
-            the residual blocks of the last stages; it rises linearly from 0 over the training. 0 is off.
+        drop_block: DropBlock (Ghiasi et al. 2018): share of each map, 0..1, that is set to zero in blocks, in training,
+            behind the residual blocks of the last stages; it rises linearly from 0 over the training. 0 is off.
         drop_block_size: odd side of those blocks in cells; clipped to the map.
         drop_block_stages: number of last stages with DropBlock.
         activation: put in place of every activation of the backbone; `maxout` (Goodfellow et al. 2013) is the maximum
