@@ -16,10 +16,10 @@ from modules.contracts import Batch, Prediction, check_range
 class Figures(Callback):
     """Draw the first training batch, sample predictions, the worst mistakes and metrics per class as figures.
 
-    The training batch is drawn as the network sees it; the others after training, validation and test. Classification
-    and segmentation add the confusion matrix, detection precision-recall curves and kinds of errors, translation and
-    captioning the best and worst sentences and attention maps. Other packages add kinds of prediction of their own
-    (`callbacks.kinds.register`).
+    The training batch is drawn after augmentation, before it is mixed; the others after training, validation and test.
+    Classification and segmentation add the confusion matrix, detection precision-recall curves and kinds of errors,
+    translation and captioning the best and worst sentences and attention maps. Other packages add kinds of prediction
+    of their own (`callbacks.kinds.register`).
 
     Args:
         samples: images in a grid, 1..100: figures of more would be too high for matplotlib.

@@ -75,10 +75,10 @@ class ClassificationTraining(VisionTask):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         mix, classes = self._mix(batch, index), len(self.classes or ())
-        batch["image"] = image = mix.on_input(batch["image"])
-        batch["label"] = label = mix.labels(batch["label"], classes)
+        image = mix.on_input(batch["image"])  # the batch stays as it is: SAM and L-BFGS evaluate it again
+        label = mix.labels(batch["label"], classes)
         if self.robust.method != "none":
-            image = self._attacked(batch, index)
+            image = self._attacked(image, label, batch, index)
         if self.jsd_weight:  # one pass, with the statistics of all views
             image = torch.cat([image, *batch["views"]])
         with mix.inside(self.backbone.net):
@@ -113,12 +113,12 @@ class ClassificationTraining(VisionTask):
 
         return self.mixer.draw((self.data.seed, self.current_epoch, index), saliency) if training else UNMIXED
 
-    def _attacked(self, batch: Batch, index: int) -> Tensor:
-        """The batch's images, changed within the ball around each so that the loss of training rises."""
+    def _attacked(self, image: Tensor, label: Tensor, batch: Batch, index: int) -> Tensor:
+        """The batch's images, mixed or not, changed within the ball around each so that the loss of training rises."""
 
         def loss(logits: Tensor, label: Tensor) -> Tensor:
             return len(label) * self.head.loss(logits, label)
 
-        ids = batch.get("id") or [(index, self.global_rank, place) for place in range(len(batch["image"]))]
+        ids = batch.get("id") or [(index, self.global_rank, place) for place in range(len(image))]
         keys = [(self.data.seed, self.current_epoch, name) for name in ids]
-        return self.robust.attack(self, self.backbone, self, batch["image"], batch["label"], loss, keys)
+        return self.robust.attack(self, self.backbone, self, image, label, loss, keys)

@@ -131,7 +131,7 @@ def draw_views(batch: Batch, samples: int, backbone: Backbone | None, data: Ligh
     images = [side_by_side(views_of_one) for views_of_one in zip(*shown, strict=True)]
     labels = batch["label"][:samples].cpu() if "label" in batch else None
     captions = [""] * len(images) if labels is None else [_caption(label, data.classes) for label in labels]
-    title = "First training batch as the network sees it"
+    title = "First training batch after augmentation"
     if len(views) > 1:
         title += f": {len(views)} views of each image"
     return grid(images, captions, title)

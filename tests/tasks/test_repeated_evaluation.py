@@ -131,3 +131,13 @@ def test_float16_and_tasks_that_cannot_evaluate_again_are_refused():
         other.trainer = quiet(max_epochs=1)
         with refuses(ConfigError, "optim.sam", type(other).__name__):
             other.check_optimizer(SAM, torch.optim.SGD(other.parameters(), lr=0.1))
+
+
+def test_every_evaluation_of_a_batch_has_the_same_mixed_images_and_labels():
+    mixed = task(SAM, mixup=1.0)
+    seen, loss = [], mixed.head.loss
+    mixed.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    mixed.head.loss = lambda logits, label: seen.append(label.clone()) or loss(logits, label)
+    quiet(max_steps=1).fit(mixed, DataLoader(batches(1, size=8), batch_size=None, collate_fn=dict))
+    image, label, again, label_again = seen
+    assert torch.equal(image, again) and torch.equal(label, label_again) and label.max() < 1
