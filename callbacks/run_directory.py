@@ -51,6 +51,7 @@ class RunDirectory(L.Callback):
         self.known: dict[str, Any] | None = None  # where metrics.csv was at the checkpoint that is resumed
         self.used = False  # a batch is through, so task and data go together
         self.made: list[Path] = []
+        self.before: dict[Path, bytes] | None = None  # settings and metrics of the run that is resumed
 
     def claim(self) -> None:
         """Create the folder and lock it.
@@ -95,11 +96,9 @@ class RunDirectory(L.Callback):
     def release(self, failed: bool = False) -> None:
         """Unlock the folder; leave it as it was when the run `failed` before the end of its first batch."""
         if self.lock:
-            if failed and not self.used and not self.resumed:  # it was empty, if it was there
-                for path in self.path.iterdir() if self.path.is_dir() else ():
-                    if self.path in self.made or _of_a_beginning(path.name):
-                        with contextlib.suppress(OSError):
-                            _delete(path)
+            if failed and not self.used:
+                with contextlib.suppress(OSError):
+                    self._restore() if self.resumed else self._clear()
             LOCKS.discard(self.lock)
             self.lock.close()
             (self.path / ".lock").unlink(missing_ok=True)
@@ -109,12 +108,32 @@ class RunDirectory(L.Callback):
                 with contextlib.suppress(OSError):  # not empty: something was written
                     folder.rmdir()
 
+    def _clear(self) -> None:
+        """Delete what a new run has written: its folder was empty, if it was there."""
+        for path in self.path.iterdir() if self.path.is_dir() else ():
+            if self.path in self.made or _of_a_beginning(path.name):
+                with contextlib.suppress(OSError):
+                    _delete(path)
+
+    def _restore(self) -> None:
+        """Give the run that should be resumed its settings and metrics back."""
+        if self.before is None:
+            return
+        for path in _records(self.path):
+            if path not in self.before:
+                path.unlink()
+        for path, content in self.before.items():
+            if not path.exists() or path.read_bytes() != content:
+                path.write_bytes(content)
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if trainer.world_size > 1:  # started apart, the others made up a time of their own
             self.path = Path(trainer.strategy.broadcast(trainer.default_root_dir))
             trainer._default_root_dir = str(self.path)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.resumed and self.lock and self.before is None:
+            self.before = {path: path.read_bytes() for path in _records(self.path)}
         begin, self.begin = self.begin, lambda: None
         begin()
         self._rewind(trainer)
@@ -172,6 +191,11 @@ class RunDirectory(L.Callback):
 
 def _delete(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _records(folder: Path) -> list[Path]:
+    """Settings and metrics of a run."""
+    return [*folder.glob("config*.yaml"), *folder.glob("metrics.csv")]
 
 
 def _of_a_beginning(name: str) -> bool:

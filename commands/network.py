@@ -1,6 +1,6 @@
 """Network of the commands that paint: the backbone of a run, or one by its name with weights of its own."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jsonargparse import Namespace
@@ -13,6 +13,7 @@ from commands.predictor import Predictor
 from commands.setting_checks import check_float32
 from modules.backbones import by_name
 from modules.backbones.activations import Activation, exchange_activations
+from modules.backbones.pooling import use_fractional_pooling
 from modules.contracts import Backbone, ConfigError
 from modules.training.transfer import load_backbone
 from tasks import VisionTask
@@ -39,7 +40,7 @@ def read_network(command: str, ckpt_path: str | None, typed: list[str]) -> Netwo
         command: its name.
         ckpt_path: a .ckpt file or a run directory, of whose task the exported backbone is taken; null for none.
         typed: all other words: settings of `predict` beside a checkpoint; else `--model.backbone`, `--model.weights`,
-            `--model.small_images`, `--model.activation` and `--trainer.accelerator`.
+            `--model.small_images`, `--model.activation`, `--model.pooling` and `--trainer.accelerator`.
 
     Raises:
         ConfigError: no network, one without backbone, or a setting that does not exist.
@@ -76,6 +77,8 @@ def _named(typed: list[str]) -> Network:
         raise ConfigError("--model.small_images belongs into the settings of a backbone by class_path")
     if settings.model.activation is not None:
         exchange_activations(backbone, settings.model.activation)
+    if settings.model.pooling == "fractional":
+        use_fractional_pooling(backbone)
     about = load_backbone(backbone, weights) if weights else "with random weights"
     trainer: Any = idle_trainer(settings.trainer.accelerator, None)
     return _frozen(backbone, about, trainer.strategy.root_device)
@@ -86,6 +89,7 @@ def _settings(
     weights: str | None = None,
     small_images: bool = False,
     activation: Activation | None = None,
+    pooling: Literal["max", "fractional"] = "max",
 ) -> None:
     """Settings of a network by its name; see `VisionTask`."""
 

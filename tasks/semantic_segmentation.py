@@ -118,6 +118,9 @@ class SemanticSegmentation(VisionTask):
 
     def on_data(self, data: DataInfo, stage: str) -> None:
         super().on_data(data, stage)
+        size = data.preprocessing.size if data.preprocessing else None
+        if stage == "fit" and size and (self.patch_size or 0) > max(size):
+            raise ConfigError(f"model.patch_size is {self.patch_size}, but images have {max(size)} pixels: lower it")
         if stage == "fit" and self.loss.class_weights is not None:
             self.class_weights.copy_(self.loss.weights(len(self.classes), data.class_pixels))
 

@@ -85,6 +85,10 @@ class VisionTask(InitialWeights):
         check_init(self.init, self.weights, frozen)
         if drop_block and frozen:
             raise ConfigError(f"model.drop_block is {drop_block:g}, but model.frozen is true: leave one of them out")
+        if drop_block and compile:
+            raise ConfigError(
+                "model.drop_block rises in every step, for which model.compile compiles anew: leave out one"
+            )
         self.drop_block = DropBlock(backbone, drop_block, drop_block_size, drop_block_stages)
         self.backbone, self.frozen = backbone, frozen
         self.backbone.register_forward_pre_hook(refuse_raw)

@@ -91,8 +91,8 @@ class MetricsCSV(Logger):
         for number, row in enumerate(kept, start=2):
             if None in row or None in row.values() or "step" not in row:
                 raise DataError(f"{self.path}, line {number} does not have a cell for each column of line 1: {REMEDY}")
-        if kept:
-            self.columns, self.rows = list(kept[0]), len(kept)
+        self.columns, self.rows = list(kept[0]) if kept else ["step"], len(kept)
+        if self.path.exists():
             with writing(self.path):
                 self._rewrite(kept)
 

@@ -72,7 +72,7 @@ def unit_variance(network: nn.Module, forward: Callable[[], object]) -> int:
     layers = [layer for layer in network.modules() if isinstance(layer, LAYERS)]
     hooks = [layer.register_forward_hook(scale) for layer in layers]
     try:
-        with evaluation_mode(network):
+        with evaluation_mode(network), torch.compiler.set_stance("force_eager"):  # hooks are no part of the network
             forward()
     finally:
         for hook in hooks:

@@ -5,6 +5,9 @@ from typing import Any
 
 from modules.contracts import Backbone, ConfigError, DataError
 
+CHANGED = ("activation", "pooling")
+"""Layers that an option puts in place of a network's own, as weights say them."""
+
 
 def check_about(about: dict[str, Any], label: str) -> None:
     """Check what weights say of themselves.
@@ -12,7 +15,8 @@ def check_about(about: dict[str, Any], label: str) -> None:
     Raises:
         DataError: an entry is not as it is written; names it.
     """
-    kinds = {"name": str, "small_images": bool, "mean": list | tuple, "std": list | tuple, "activation": str}
+    kinds = {"name": str, "small_images": bool, "mean": list | tuple, "std": list | tuple}
+    kinds |= dict.fromkeys(CHANGED, str)
     for key, kind in kinds.items():
         if key in about and not isinstance(about[key], kind):
             raise DataError(f"{label}: its {key} is {about[key]!r}: take other weights, or correct it")
@@ -24,12 +28,15 @@ def check_about(about: dict[str, Any], label: str) -> None:
         raise DataError(f"{label}: its untrained is {untrained!r}, but must be a list of names")
 
 
-def check_activation(backbone: Backbone, about: dict[str, Any], label: str) -> None:
-    """Refuse weights that fit by name and shape, but were trained with other activations than the backbone has.
+def check_changed(backbone: Backbone, about: dict[str, Any], label: str) -> None:
+    """Refuse weights that fit by name and shape, but were trained with other activations or pooling.
+
+    Weights of the network as published are taken by a changed one.
 
     Raises:
         ConfigError: names the option that is missing.
     """
-    theirs = about.get("activation")
-    if theirs is not None and theirs != backbone.changed.get("activation"):
-        raise ConfigError(f"weights from {label} were trained with other activations: add --model.activation {theirs}")
+    for layers in CHANGED:
+        theirs = about.get(layers)
+        if theirs is not None and theirs != backbone.changed.get(layers):
+            raise ConfigError(f"weights from {label} were trained with other layers: add --model.{layers} {theirs}")

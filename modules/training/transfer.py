@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modules.backbones import by_name
 from modules.backbones.activations import MaxoutUnit, exchange_activations
 from modules.backbones.classics.vgg import deepen
+from modules.backbones.pooling import use_fractional_pooling
 from modules.backbones.reach import survey
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
 from modules.contracts.repositories import is_repository
@@ -20,7 +21,7 @@ from modules.training.adaptation import adapt_channels, adapt_time
 from modules.training.checkpoint_file import read_checkpoint, read_plain
 from modules.training.growing import is_deeper
 from modules.training.hub import read_repository, repository_file
-from modules.training.metadata import check_about, check_activation
+from modules.training.metadata import check_about, check_changed
 
 
 def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None = None) -> str:
@@ -42,12 +43,10 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
     """
     tensors, about, label, last = _read(backbone, source)
     check_about(about, label)
-    check_activation(backbone, about, label)
+    check_changed(backbone, about, label)
     epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
     if is_deeper(backbone, about.get("name", "")):
-        shallower = by_name(about["name"])
-        if kind := about.get("activation"):
-            exchange_activations(shallower, kind)
+        shallower = _as_described(about)
         load_backbone(shallower, source)
         filled = deepen(backbone.net, shallower.net)
         _take_statistics(backbone, about)
@@ -82,6 +81,16 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
     if backbone.untrained and not fresh:
         said = f"; {_first(list(backbone.untrained))} were not trained there"
     return f"backbone: {len(own) - len(fresh)}/{len(own)} tensors from {label}{epoch}{said}"
+
+
+def _as_described(about: dict[str, Any]) -> Backbone:
+    """The backbone that weights say they are of, with the layers that were exchanged in it."""
+    backbone = by_name(about["name"])
+    if kind := about.get("activation"):
+        exchange_activations(backbone, kind)
+    if about.get("pooling"):
+        use_fractional_pooling(backbone)
+    return backbone
 
 
 def _read(backbone: Backbone, source: str) -> Weights:

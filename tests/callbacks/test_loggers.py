@@ -273,3 +273,15 @@ def test_a_spawned_process_unpickles_a_guarded_logger():
 
     logger = pickle.loads(pickle.dumps(fault_tolerant(CSVLogger("there"))))
     assert isinstance(logger, CSVLogger) and logger.failed is False and logger.root_dir.startswith("there")
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_table_that_goes_on_from_a_checkpoint_takes_other_columns_than_it_had_after_it(tmp_path, rows):
+    before, after = MetricsCSV(str(tmp_path)), MetricsCSV(str(tmp_path))
+    for step, name in enumerate(("train/loss", "test/loss"), start=1):
+        before.log_metrics({name: 0.5}, step)
+        before.save()
+    after.rewind(rows)
+    after.log_metrics({"val/loss": 0.25}, 2)
+    after.save()
+    assert [list(filter(None, row.values())) for row in after._read()] == [["1", "0.5"], ["2", "0.25"]][1 - rows :]

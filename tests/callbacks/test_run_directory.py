@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.pytorch import LightningModule, Trainer
 
 from callbacks.run_directory import RunDirectory, new_path
 from commands.tune.directory import SharedDirectory
@@ -74,6 +75,23 @@ def test_two_commands_of_one_second_have_folders_of_their_own(tmp_path, monkeypa
 
 
 def test_a_resumed_run_loses_nothing(refused, tmp_path):
-    (tmp_path / "metrics.csv").touch()
+    (tmp_path / "metrics.csv").write_text("step\n1\n")
     refused(tmp_path, resumed=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.csv", "config.yaml"}
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"metrics.csv": "step\n1\n"}
+
+
+def test_a_resumed_run_that_is_refused_has_its_settings_again(tmp_path):
+    before = {"config.yaml": "lr: 1", "metrics.csv": "step\n1\n"}
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
+
+    def begin() -> None:
+        (tmp_path / "config.yaml").replace(tmp_path / "config_until_epoch_1.yaml")
+        for name in before:
+            (tmp_path / name).write_text("other")
+
+    directory = RunDirectory(tmp_path, begin, resumed=True)
+    directory.claim()
+    directory.on_train_start(Trainer(logger=False), LightningModule())
+    directory.release(failed=True)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before

@@ -1,11 +1,14 @@
 """Activations exchanged in networks of any library, and Maxout by its formula."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from modules.backbones import by_name
 from modules.backbones.activations import MaxoutUnit, exchange_activations
+from modules.backbones.pooling import use_fractional_pooling
 from modules.contracts import ConfigError
 from modules.training.transfer import describe, export_backbone, load_backbone
 from tasks import Classification
@@ -49,14 +52,20 @@ def test_a_network_of_relus_computes_the_same_with_maxout_that_starts_from_its_w
     assert "start afresh" in said and all(name.endswith(("linear.weight", "linear.bias")) for name in ours.untrained)
 
 
-def test_weights_of_other_activations_are_refused_by_the_option_that_is_missing(tmp_path):
-    trained = by_name("test_resnet")
-    exchange_activations(trained, "softsign")
+@pytest.mark.parametrize(
+    ("exchange", "option"),
+    [
+        (partial(exchange_activations, name="softsign"), "model.activation softsign"),
+        (use_fractional_pooling, "model.pooling fractional"),
+    ],
+)
+def test_weights_of_other_layers_are_refused_by_the_option_that_is_missing(tmp_path, exchange, option):
+    trained, again = by_name("squeezenet1_1"), by_name("squeezenet1_1")
+    exchange(trained)
     export_backbone(trained, tmp_path / "backbone.safetensors")
-    with refuses(ConfigError, "model.activation softsign"):
-        load_backbone(by_name("test_resnet"), str(tmp_path))
-    again = by_name("test_resnet")
-    exchange_activations(again, "softsign")
+    with refuses(ConfigError, option):
+        load_backbone(again, str(tmp_path))
+    exchange(again)
     assert "start afresh" not in load_backbone(again, str(tmp_path))
 
 

@@ -4,6 +4,8 @@ import torch
 
 from modules.backbones import FullResolution
 from modules.contracts import ConfigError
+from modules.contracts.data_info import DataInfo
+from modules.contracts.preprocessing import Preprocessing
 from modules.decoding.patches import at_every_pixel, at_random_pixels, patches
 from modules.export import Preprocess
 from tasks import SemanticSegmentation
@@ -61,3 +63,6 @@ def test_what_patches_cannot_do_is_refused():
         SemanticSegmentation(CLASSES, backbone="test_resnet", patch_size=16)
     with refuses(ConfigError, "model.patch_size"):
         network(patch_size=FIELD).graphs(Preprocess())
+    with refuses(ConfigError, "model.patch_size", FIELD, FIELD - 1):
+        data = DataInfo(preprocessing=Preprocessing("letterbox", (FIELD - 2, FIELD - 1)))
+        network(patch_size=FIELD).on_data(data, "fit")

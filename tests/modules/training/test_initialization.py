@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from datamodules.samples import drawn_images
 from modules.contracts import ConfigError
 from modules.contracts.data_info import DataInfo
-from modules.training.initialization import LAYERS, initialize_network
+from modules.training.initialization import LAYERS, initialize_network, unit_variance
 from modules.training.optim import Optim
 from tasks import BYOL, Classification, Detection, SemanticSegmentation
 from tests.helpers.errors import refuses
@@ -66,6 +66,16 @@ def test_lsuv_gives_every_layer_unit_variance_on_training_images(make, size):
     network.eval()
     run(task.normalized(image))
     assert len(seen) == len(hooks) > 4 and seen == pytest.approx([1.0] * len(seen), rel=1e-3)
+
+
+def test_lsuv_scales_the_layers_of_a_compiled_network_as_they_are():
+    graphs = []
+    network = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    network.compile(backend=lambda graph, _: graphs.append(graph) or graph.forward)
+    assert unit_variance(network, lambda: network(torch.randn(64, 8))) == 2
+    assert not graphs
+    network(torch.randn(64, 8))
+    assert len(graphs) == 1
 
 
 def test_lsuv_draws_its_images_by_the_seed_and_needs_some():
