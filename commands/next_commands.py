@@ -59,7 +59,8 @@ def _after_fit(argv: list[str], folder: Path, task: Task, data: DataModule) -> l
     trained = [*_naming_code(argv, _configs(argv), run), "--ckpt_path", run]
     command = next((command for split, command in EVALUATE.items() if data.has(split)), None)
     again = [(f"{command} again", [command, *trained])] if command else []
-    exported = [("export", ["export", *trained])] if _has_export(task) else []
+    whole = ["--model.patch_size", "null"] if getattr(task, "patch_size", None) else []  # no file has a sliding window
+    exported = [("export", ["export", *trained, *whole])] if _has_export(task) else []
     return [*again, *_predict(trained, task, data), *exported]
 
 
@@ -69,7 +70,7 @@ def _has_export(task: Task) -> bool:
             check_exportable(task.head, task.tiled)
         except ConfigError:
             return False
-    return type(task).graphs is not Task.graphs and not getattr(task, "patch_size", None)  # which `graphs` refuses
+    return type(task).graphs is not Task.graphs
 
 
 def _after_others(argv: list[str], task: Task, data: DataModule) -> list[Command]:

@@ -162,7 +162,9 @@ class SemanticSegmentation(VisionTask):
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         if self.patch_size:
-            raise ConfigError("model.patch_size runs the network once for every pixel, which exported files do not do")
+            raise ConfigError(
+                "model.patch_size runs the network once for every pixel, which no file does: set it to null"
+            )
         network = Segmenter(
             folded(self.backbone),
             self.neck,

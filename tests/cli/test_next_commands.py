@@ -107,9 +107,9 @@ def test_options_are_found_in_both_spellings_and_below_their_name():
     assert found == {"--data": ["--data", "X"], "--data.root": ["--data.root=a b"], "--data.size": ["--data.size", "3"]}
 
 
-def test_a_sliding_window_is_not_exported(tmp_path):
+def test_a_sliding_window_is_exported_for_whole_images(tmp_path):
     argv = ["fit", "--config", "tasks/semantic_segmentation.yaml"]
-    for patch_size, exports in ((None, True), (5, False)):
+    for patch_size, whole in ((None, False), (5, True)):
         task = SemanticSegmentation(backbone="full_resolution", classes=["ground", "ring"], patch_size=patch_size)
-        lines = next_commands(argv, tmp_path, task, ShapesMasks())
-        assert any("export" in line for line in lines) is exports
+        (export,) = [line for line in next_commands(argv, tmp_path, task, ShapesMasks()) if " export " in line]
+        assert export.endswith(" --model.patch_size null") is whole
