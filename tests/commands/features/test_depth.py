@@ -25,9 +25,8 @@ def test_an_error_rises_only_over_several_levels(monkeypatch, tmp_path, capsys, 
     image = np.zeros((8, 8, 3), np.uint8)
     levels = [ascents.Inverted([image], error, 0.0) for error in errors]
     monkeypatch.setattr(ascents, "invert", lambda *given: levels)
-    subject = SimpleNamespace(
-        images=torch.zeros(1, 3, 8, 8, dtype=torch.uint8), task=None, split="val", said=lambda layer: layer
-    )
+    parts = {"task": None, "data": None, "split": "val", "said": lambda layer: layer}
+    subject = SimpleNamespace(images=torch.zeros(1, 3, 8, 8, dtype=torch.uint8), **parts)
     own = SimpleNamespace(layer="-1", basis="fourier", steps=8)
     work = command.Work(subject, own, ascents.Ascent(), None, tmp_path)
     capsys.readouterr()
