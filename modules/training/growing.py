@@ -1,19 +1,17 @@
 """Growing of VGGs: a deep one begins with the trained layers of a shallower one (Simonyan and Zisserman 2015)."""
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from modules.backbones import by_name, class_of
 from modules.backbones.classics.vgg import depth
-from modules.contracts import Backbone
-from modules.training.checkpoint_file import read_checkpoint
+from modules.contracts import Backbone, DataError
+from modules.training.checkpoint_file import read_checkpoint, run_file
 
 
 def is_deeper(backbone: Backbone, name: str) -> bool:
     """True if `backbone` is a VGG, and `name` that of a shallower one."""
-    if not class_of(name) or not all(each.rpartition("/")[2].startswith("vgg") for each in (name, backbone.name)):
+    if not (_is_vgg(backbone.name) and _is_vgg(name) and class_of(name)):
         return False
     with torch.device("meta"):
         return depth(by_name(name).net) < depth(backbone.net)
@@ -26,14 +24,17 @@ def grow_head(head: nn.Module, classes: list[str], backbone: Backbone, source: s
         head: changed in place.
         classes: that it tells apart, in order.
         backbone: the deeper VGG; with any other pair of networks nothing is copied.
-        source: as `model.weights`; of a run directory its best checkpoint, or the last.
+        source: as `model.weights`; of a run directory the checkpoint whose backbone it exports.
 
     Returns:
         A line with what was copied, or why not; empty where nothing is grown.
     """
-    path = Path(source).expanduser()
-    inside = [path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt", path]
-    path = next((each for each in inside if each.is_file()), path)
+    if not _is_vgg(backbone.name):
+        return ""
+    try:
+        path = run_file(source)
+    except DataError:  # a library's weights, or a folder with those of a backbone alone
+        return ""
     if path.suffix != ".ckpt":
         return ""
     checkpoint = read_checkpoint(path, mapped=True)
@@ -47,3 +48,7 @@ def grow_head(head: nn.Module, classes: list[str], backbone: Backbone, source: s
         return f"head: it starts afresh, as {path} has none like it for the same classes"
     head.load_state_dict(found)
     return f"head: {', '.join(own)} from {name} in {path}"
+
+
+def _is_vgg(name: str) -> bool:
+    return name.rpartition("/")[2].startswith("vgg")

@@ -41,6 +41,14 @@ def test_the_last_layer_of_a_shallower_vggs_run_goes_along_in_a_task(tmp_path, m
     assert_named(grow_head(task.head, CLASSES, task.backbone, str(path)), "fc.weight", "torchvision/vgg11", path)
 
 
+def test_the_head_is_of_the_weights_that_the_run_exports(tmp_path):
+    path, _ = run(tmp_path)
+    averaged = path.rename(path.with_name("averaged.ckpt"))
+    (tmp_path / "checkpoints" / "best.ckpt").write_bytes(b"is not read")
+    deep = without_numbers("vgg16_c")
+    assert_named(grow_head(Linear(deep.features, 3), CLASSES, deep, str(tmp_path)), "fc.weight", averaged)
+
+
 def test_a_head_for_other_classes_starts_afresh(tmp_path):
     path, _ = run(tmp_path)
     deep = without_numbers("vgg16_c")
