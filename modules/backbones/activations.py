@@ -1,7 +1,7 @@
 """Activations of any network, exchanged by name."""
 
 from collections.abc import Callable
-from copy import deepcopy
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from modules.backbones.classics.blocks import activation_layer
 from modules.backbones.classics.plugins import Maxout
-from modules.backbones.size import blank, published
+from modules.backbones.size import on_a_copy, published, zeros
 from modules.contracts import Backbone, ConfigError
 
 Activation = Literal[
@@ -83,7 +83,7 @@ def exchange_activations(backbone: Backbone, name: Activation) -> None:
 
 def _maxouts(backbone: Backbone, places: dict[str, nn.Module]) -> Callable[[str], nn.Module]:
     """Function that makes the Maxout for a place; an activation that never runs is kept."""
-    found = _channels(backbone, set(places))
+    found = on_a_copy(backbone, partial(_channels, places=set(places)))
     for path, kinds in found.items():
         if len(kinds) > 1:
             widths = ", ".join(str(channels) for channels, _ in sorted(kinds))
@@ -95,16 +95,9 @@ def _maxouts(backbone: Backbone, places: dict[str, nn.Module]) -> Callable[[str]
     return lambda path: MaxoutUnit(*found[path].pop()) if path in found else places[path]
 
 
-def _channels(backbone: Backbone, places: set[str]) -> dict[str, set[tuple[int, int]]]:
-    """Number and dimension of the channels that each place sees: outputs of the layer before it."""
-    try:
-        return _watch(blank(backbone), places)
-    except Exception:  # some compute sizes from numbers
-        return _watch(deepcopy(backbone).eval(), places)
-
-
 @torch.no_grad()
-def _watch(copy: Backbone, places: set[str]) -> dict[str, set[tuple[int, int]]]:
+def _channels(copy: Backbone, places: set[str]) -> dict[str, set[tuple[int, int]]]:
+    """Number and dimension of the channels that each place sees: outputs of the layer before it."""
     found: dict[str, set[tuple[int, int]]] = {}
     dim = 1
 
@@ -121,8 +114,5 @@ def _watch(copy: Backbone, places: set[str]) -> dict[str, set[tuple[int, int]]]:
         elif path in places:
             layer.register_forward_pre_hook(lambda _, inputs, path=path: note(path, inputs[0]))
     copy.set_pools(True)
-    like = next(copy.parameters(), copy.mean)
-    frames = [16] * copy.temporal
-    image = torch.zeros(1, copy.in_channels, *frames, *published(copy), device=like.device, dtype=like.dtype)
-    copy.pool(copy(image))
+    copy.pool(copy(zeros(copy, 1, *published(copy))))
     return found

@@ -1,12 +1,12 @@
 """Layers of a backbone by name, with their outputs, found by a pass on torch's meta device."""
 
-from copy import deepcopy
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from modules.backbones.size import blank, published
+from modules.backbones.size import on_a_copy, published, zeros
 from modules.contracts import Backbone, ConfigError
 
 INPUT = "input"
@@ -34,22 +34,17 @@ def trace(backbone: Backbone, height: int, width: int) -> tuple[dict[str, Layer]
         ConfigError: the backbone does not take such images.
     """
     try:
-        return _trace(blank(backbone), height, width)
-    except Exception:  # some compute sizes from numbers
-        try:
-            return _trace(deepcopy(backbone).eval(), height, width)
-        except Exception as error:
-            raise ConfigError(
-                f"{backbone.name} fails on images of {height} x {width} pixels ({error}), so that none of its layers "
-                f"can be changed: set --data.image_size {max(published(backbone))}"
-            ) from error
+        return on_a_copy(backbone, partial(_trace, height=height, width=width))
+    except Exception as error:
+        raise ConfigError(
+            f"{backbone.name} fails on images of {height} x {width} pixels ({error}), so that none of its layers "
+            f"can be changed: set --data.image_size {max(published(backbone))}"
+        ) from error
 
 
 @torch.no_grad()
 def _trace(copy: Backbone, height: int, width: int) -> tuple[dict[str, Layer], list[str]]:
-    like = next(copy.parameters(), copy.mean)
-    frames = [16] * copy.temporal
-    image = torch.zeros(2, copy.in_channels, *frames, height, width, device=like.device, dtype=like.dtype)
+    image = zeros(copy, 2, height, width)
     layers, outputs = {INPUT: Layer(1, tuple(image.shape))}, dict[str, Any]()
 
     def note(name: str, output: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from modules.backbones.size import blank, published
+from modules.backbones.size import on_a_copy, published, zeros
 from modules.contracts import Backbone, ConfigError, Features
 
 
@@ -31,15 +31,10 @@ def survey(backbone: Backbone) -> Reach:
             features are not as `features` says.
     """
     _check_attributes(backbone)
-    copy = blank(backbone)
     try:
-        maps, pooled = _outputs(copy)
-    except Exception:  # some compute sizes from numbers
-        copy = deepcopy(backbone).eval()
-        try:
-            maps, pooled = _outputs(copy)
-        except Exception as error:
-            raise _broken(backbone, f"fails on an image of {_sides(backbone)} pixels: {error}") from error
+        copy, maps, pooled = on_a_copy(backbone, _outputs)
+    except Exception as error:
+        raise _broken(backbone, f"fails on an image of {_sides(backbone)} pixels: {error}") from error
     _check_outputs(backbone, maps, pooled)
     names = {id(parameter): name for name, parameter in copy.net.named_parameters()}
     return Reach([_reached(one, names) for one in maps], _reached(pooled, names))
@@ -70,24 +65,18 @@ def freeze_norms(module: nn.Module) -> None:
 def pools_plainly(backbone: Backbone) -> bool:
     """True if the pooled features are the mean of the last map (global average pooling)."""
     copy = deepcopy(backbone).eval()
-    frames = (16,) if copy.temporal else ()
     copy.set_pools(True)
-    weight = next(copy.parameters(), copy.mean)
-    image = torch.randn(1, copy.in_channels, *frames, *published(copy), device=weight.device, dtype=weight.dtype)
-    maps = copy(image)
+    maps = copy(torch.randn_like(zeros(copy, 1, *published(copy))))
     pooled, plain = copy.pool(maps), maps[-1].flatten(2).mean(2)
     return pooled.shape == plain.shape and torch.allclose(pooled, plain, rtol=1e-3, atol=1e-4)
 
 
-def _outputs(copy: Backbone) -> tuple[list[Tensor], Tensor]:
+def _outputs(copy: Backbone) -> tuple[Backbone, list[Tensor], Tensor]:
     copy.set_pools(True)
-    weight = next(copy.parameters(), copy.mean)
-    frames = (16,) if copy.temporal else ()
-    image = torch.zeros(1, copy.in_channels, *frames, *published(copy), device=weight.device, dtype=weight.dtype)
     with torch.enable_grad():
         copy.net.requires_grad_(True)
-        maps = copy(image)
-        return list(maps), copy.pool(maps)
+        maps = copy(zeros(copy, 1, *published(copy)))
+        return copy, list(maps), copy.pool(maps)
 
 
 def _reached(output: Tensor, names: dict[int, str]) -> set[str]:

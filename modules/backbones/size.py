@@ -1,6 +1,8 @@
 """Image sizes that a backbone supports, found on torch's meta device without computing anything."""
 
+from collections.abc import Callable
 from copy import deepcopy
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -8,12 +10,33 @@ from torch.nn import Parameter
 
 from modules.contracts import Backbone, ConfigError
 
+Found = TypeVar("Found")
+
 
 def blank(backbone: Backbone) -> Backbone:
     """A copy on torch's meta device, shapes without values: it accepts and refuses sizes as the original does."""
     tensors = [*backbone.parameters(), *backbone.buffers()]
     shapes = {id(t): t.detach().to("meta") if not isinstance(t, Parameter) else _shape(t) for t in tensors}
     return deepcopy(backbone, shapes).to("meta").eval()  # nothing is copied but the layers
+
+
+def on_a_copy(backbone: Backbone, look: Callable[[Backbone], Found]) -> Found:
+    """Result of `look` on a `blank` copy; where it fails, on one that has values.
+
+    Raises:
+        Exception: that of the network, where it fails with both.
+    """
+    try:
+        return look(blank(backbone))
+    except Exception:  # some compute sizes from numbers
+        return look(deepcopy(backbone).eval())
+
+
+def zeros(copy: Backbone, count: int, height: int, width: int) -> Tensor:
+    """So many images, or clips of 16 frames, of this size, on the device and of the type of the copy's tensors."""
+    like = next(copy.parameters(), copy.mean)
+    shape = (count, copy.in_channels, *[16] * copy.temporal, height, width)
+    return torch.zeros(shape, device=like.device, dtype=like.dtype)
 
 
 def attempt(blank: Backbone, height: int, width: int) -> list[Tensor] | None:
