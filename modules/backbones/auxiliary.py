@@ -1,6 +1,7 @@
 """Auxiliary classifiers of a backbone: where it was published with them, or on maps of any level (deep supervision)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import timm
 import torchvision
@@ -16,8 +17,8 @@ from modules.contracts import Backbone, ConfigError
 Kind = Callable[[nn.Module, int, int], Watching]
 
 
-class GoogLeNetAuxiliary(Watching):
-    """Auxiliary classifier of torchvision's GoogLeNet: its own module, and initial weights.
+class PublishedAuxiliary(Watching):
+    """Auxiliary classifier that is torchvision's own module, with its initial weights: GoogLeNet's.
 
     Args:
         watched: module whose map it classifies.
@@ -25,30 +26,29 @@ class GoogLeNetAuxiliary(Watching):
         num_classes: number of logits.
     """
 
+    kind: Callable[[int, int], nn.Module] = PublishedGoogLeNet
+    std: float = 0.01
+
     def __init__(self, watched: nn.Module, inputs: int, num_classes: int):
         super().__init__(watched)
-        self.classifier = PublishedGoogLeNet(inputs, num_classes)
-        _draw(self.classifier, 0.01)
+        self.classifier: Any = type(self).kind(inputs, num_classes)
+        _draw(self.classifier, self.std)
 
     def logits(self, x: Tensor) -> Tensor:
         return self.classifier(x)
 
 
-class InceptionAuxiliary(Watching):
-    """Auxiliary classifier of Inception v3 (Szegedy et al. 2016): torchvision's module, and initial weights.
+class InceptionAuxiliary(PublishedAuxiliary):
+    """The same of Inception v3 (Szegedy et al. 2016).
 
     Maps smaller than the 17 x 17 of images of 299 x 299 are enlarged to its kernel.
-
-    Args:
-        watched: module whose map it classifies.
-        inputs: channels of the map.
-        num_classes: number of logits.
     """
 
+    kind = PublishedInception
+    std = 0.1
+
     def __init__(self, watched: nn.Module, inputs: int, num_classes: int):
-        super().__init__(watched)
-        self.classifier = PublishedInception(inputs, num_classes)
-        _draw(self.classifier, 0.1)
+        super().__init__(watched, inputs, num_classes)
         _draw(self.classifier.fc, 0.001)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def auxiliaries(backbone: Backbone, num_classes: int, levels: Sequence[int] | No
         return watch(net, num_classes)
     if isinstance(net, torchvision.models.GoogLeNet):
         places = {"inception4a": 512, "inception4d": 528}
-        return _at(net, GoogLeNetAuxiliary, places, num_classes)
+        return _at(net, PublishedAuxiliary, places, num_classes)
     if isinstance(net, torchvision.models.Inception3 | timm.models.InceptionV3):
         return _at(net, InceptionAuxiliary, {"Mixed_6e": 768}, num_classes)
     if isinstance(net, torchvision.models.DenseNet | timm.models.DenseNet):

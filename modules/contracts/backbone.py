@@ -185,8 +185,7 @@ class Backbone(nn.Module):
         image = with_channels(image, self.mean.numel()).to(torch.float32, copy=True)
         mean, std, pixels = scale * self.mean, scale * self.std, image.movedim(1, -1)
         if self.mean_image is not None or not pixels.is_contiguous():
-            shape = (1, -1) + (1,) * (image.ndim - 2)
-            return image.sub_(scale * self.subtracted(image)).div_(std.view(shape))
+            return image.sub_(scale * self.subtracted(image)).div_(_per_channel(std, image))
         # channels last: a row at a time, because loops over three numbers are 5 times slower on a CPU
         width = pixels.shape[-2]
         pixels.view(-1, width * len(mean)).sub_(mean.repeat(width)).div_(std.repeat(width))
@@ -199,7 +198,7 @@ class Backbone(nn.Module):
             ConfigError: the mean image has another size than the images.
         """
         if self.mean_image is None:
-            return self.mean.view((1, -1) + (1,) * (image.ndim - 2))
+            return _per_channel(self.mean, image)
         (height, width), (high, wide) = self.mean_image.shape[1:], image.shape[-2:]
         if (height, width) != (high, wide):
             raise ConfigError(
@@ -210,8 +209,13 @@ class Backbone(nn.Module):
 
     def restore(self, image: Tensor) -> Tensor:
         """Normalized images or clips (B, C, ...) back to 0..1."""
-        return image * self.std.view((1, -1) + (1,) * (image.ndim - 2)) + self.subtracted(image)
+        return image * _per_channel(self.std, image) + self.subtracted(image)
 
     def standardize(self, pixels: Tensor) -> Tensor:
         """Images or clips (B, C, ...) of 0..1 to normalized ones: the inverse of `restore`, with a gradient."""
-        return (pixels - self.subtracted(pixels)) / self.std.view((1, -1) + (1,) * (pixels.ndim - 2))
+        return (pixels - self.subtracted(pixels)) / _per_channel(self.std, pixels)
+
+
+def _per_channel(values: Tensor, image: Tensor) -> Tensor:
+    """Values (C,) that broadcast to images or clips (B, C, ...)."""
+    return values.view((1, -1) + (1,) * (image.ndim - 2))
