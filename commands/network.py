@@ -1,6 +1,6 @@
 """Network of the commands that paint: the backbone of a run, or one by its name with weights of its own."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jsonargparse import Namespace
@@ -12,8 +12,8 @@ from commands.parser import Parser, Refused, user_error
 from commands.predictor import Predictor
 from commands.setting_checks import check_float32
 from modules.backbones import by_name
-from modules.backbones.activations import Activation, exchange_activations
-from modules.backbones.pooling import use_fractional_pooling
+from modules.backbones.activations import Activation
+from modules.backbones.exchange import Pooling, exchange_layers
 from modules.contracts import Backbone, ConfigError
 from modules.training.transfer import load_backbone
 from tasks import VisionTask
@@ -75,10 +75,7 @@ def _named(typed: list[str]) -> Network:
         backbone = by_name(backbone, small)
     elif small:
         raise ConfigError("--model.small_images belongs into the settings of a backbone by class_path")
-    if settings.model.activation is not None:
-        exchange_activations(backbone, settings.model.activation)
-    if settings.model.pooling == "fractional":
-        use_fractional_pooling(backbone)
+    exchange_layers(backbone, settings.model.activation, settings.model.pooling)
     about = load_backbone(backbone, weights) if weights else "with random weights"
     trainer: Any = idle_trainer(settings.trainer.accelerator, None)
     return _frozen(backbone, about, trainer.strategy.root_device)
@@ -89,7 +86,7 @@ def _settings(
     weights: str | None = None,
     small_images: bool = False,
     activation: Activation | None = None,
-    pooling: Literal["max", "fractional"] = "max",
+    pooling: Pooling = "max",
 ) -> None:
     """Settings of a network by its name; see `VisionTask`."""
 

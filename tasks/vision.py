@@ -5,9 +5,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from modules.backbones import by_name
-from modules.backbones.activations import Activation, exchange_activations
+from modules.backbones.activations import Activation
+from modules.backbones.exchange import Pooling, exchange_layers
 from modules.backbones.fold_batchnorm import folded
-from modules.backbones.pooling import use_fractional_pooling
 from modules.backbones.reach import pools_plainly, survey
 from modules.contracts import Backbone, ConfigError, check_range, refuse_raw
 from modules.heads.base import H, Head, HeadFactory, through
@@ -57,7 +57,7 @@ class VisionTask(InitialWeights):
         drop_block_size: int = 7,
         drop_block_stages: int = 2,
         activation: Activation | None = None,
-        pooling: Literal["max", "fractional"] = "max",
+        pooling: Pooling = "max",
         output_stride: Literal[8, 16, 32] = 32,
         frozen: bool = False,
         compile: bool = False,
@@ -78,10 +78,7 @@ class VisionTask(InitialWeights):
             raise ConfigError(
                 f"{backbone.name} takes clips, not images: choose another --model.backbone, such as resnet18"
             )
-        if activation is not None:
-            exchange_activations(backbone, activation)
-        if pooling == "fractional":
-            use_fractional_pooling(backbone)
+        exchange_layers(backbone, activation, pooling)
         check_init(self.init, self.weights, frozen)
         if drop_block and frozen:
             raise ConfigError(f"model.drop_block is {drop_block:g}, but model.frozen is true: leave one of them out")

@@ -11,9 +11,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from modules.backbones import by_name
-from modules.backbones.activations import MaxoutUnit, exchange_activations
+from modules.backbones.activations import MaxoutUnit
 from modules.backbones.classics.vgg import deepen
-from modules.backbones.pooling import use_fractional_pooling
+from modules.backbones.exchange import exchange_layers
 from modules.backbones.reach import survey
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
 from modules.contracts.repositories import is_repository
@@ -86,10 +86,7 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
 def _as_described(about: dict[str, Any]) -> Backbone:
     """The backbone that weights say they are of, with the layers that were exchanged in it."""
     backbone = by_name(about["name"])
-    if kind := about.get("activation"):
-        exchange_activations(backbone, kind)
-    if about.get("pooling"):
-        use_fractional_pooling(backbone)
+    exchange_layers(backbone, about.get("activation"), about.get("pooling", "max"))
     return backbone
 
 
