@@ -3,8 +3,8 @@
     python -m benchmarks.techniques --root CIFAR --out techniques
     python -m benchmarks.techniques --root CIFAR --out techniques --only MixUp SAM --seeds 0 1 2 3 4
 
-The reference is `cli.py fit` of classification with `BASE`: timm's test_resnet from scratch on images of 32 pixels,
-few of them labeled. A row adds the options of one technique (`technique_rows.py`), or takes out what the reference has.
+The reference is `cli.py fit` of classification with `BASE`: timm's test_resnet from scratch on images of 32 pixels.
+A row adds the options of one technique (`technique_rows.py`), or takes out what the reference has.
 
 Equal time without a quiet machine: first the CPU time of a training step, loading included, is measured in turn with
 the reference's, in one process on one thread; the median ratio is the cost of a step. A run then gets `--steps` divided
@@ -42,7 +42,7 @@ from modules.contracts import DataError
 from modules.metrics.bootstrap import load, mean
 
 BASE = (
-    "--data ImageFolder --data.image_size 32 --data.num_labels 1000 --data.workers 0 "
+    "--data ImageFolder --data.image_size 32 --data.workers 0 "
     "--model.backbone test_resnet --model.optim.lr 0.01 --trainer.limit_val_batches 0 --checkpoint.every_n_steps 0"
 ).split()
 PLAIN = Technique("reference", "", "", same_step=True)
@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     options = parser(__doc__)
     options.add_argument("--root", type=Path, required=True, help="folder with train/CLASS/*.jpg and test/CLASS/*.jpg")
     options.add_argument("--out", type=Path, default=RESULTS / "techniques", help="folder of runs, table and figure")
-    options.add_argument("--steps", type=int, default=150, help="training steps of the reference")
+    options.add_argument("--steps", type=int, default=1000, help="training steps of the reference")
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--only", nargs="+", metavar="NAME", choices=[one.name for one in TECHNIQUES])
     options.add_argument("--cost_steps", type=int, default=15, help="steps that the cost is measured on")
