@@ -44,16 +44,23 @@ LESS = {
 """Further cuts by command, configuration or data module."""
 
 SLOW = {
+    "attack",
     "backbones",
     "captioning",
+    "classification",
     "compare",
+    "data",
     "detection",
+    "dream",
     "explain",
     "export",
     "features",
     "generation",
+    "inspect",
     "semantic_segmentation",
+    "stylize",
     "training",
+    "translation",
     "tune",
     "video",
 }

@@ -87,11 +87,11 @@ def test_a_network_of_the_table_is_as_promised(row):
 
         backbone.eval()
         lost = 4 if name.startswith(UNPADDED) else 7 if name == "lenet5" else 0
-        for height, width in ((128, 160), (224, 192)):
-            clip = (16,) if name in FAMILIES else ()
-            with torch.no_grad():
-                maps = backbone(torch.empty(2, 3, *clip, height, width))
-            for cells, wide, stride in zip(maps, *backbone.features, strict=True):
-                assert cells.shape[:2] == (2, wide)
-                for side, cell in zip((height, width), cells.shape[-2:], strict=True):
-                    assert -(-side // stride) - lost <= cell <= -(-side // stride)
+        height, width = 224, 192
+        clip = (16,) if name in FAMILIES else ()
+        with torch.no_grad():
+            maps = backbone(torch.empty(2, 3, *clip, height, width))
+        for cells, wide, stride in zip(maps, *backbone.features, strict=True):
+            assert cells.shape[:2] == (2, wide)
+            for side, cell in zip((height, width), cells.shape[-2:], strict=True):
+                assert -(-side // stride) - lost <= cell <= -(-side // stride)
