@@ -1,5 +1,6 @@
 """Commands that the end of another prints: test or validate, predict, evaluate and fine-tune a backbone."""
 
+import json
 import re
 import shlex
 import sys
@@ -185,6 +186,9 @@ def _backbone(argv: list[str], task: Task, config: str) -> list[str]:
         return typed + changed
     usual = read_yaml(find_config(config))["model"]["init_args"]
     words = [] if task.backbone.name == usual["backbone"] else ["--model.backbone", task.backbone.name]
+    if options := getattr(task.backbone, "own_options", None):  # of a YAML that builds it by class_path
+        words = ["--model.backbone", "Timm", "--model.backbone.name", task.backbone.name]
+        words += ["--model.backbone.options", json.dumps(options)]
     small = task.backbone.small_images
     return words + (["--model.small_images", "true"] if small and not usual.get("small_images") else []) + changed
 

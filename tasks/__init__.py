@@ -10,8 +10,10 @@ from tasks.detection import Detection
 from tasks.dino import DINO
 from tasks.fast_style import FastStyle
 from tasks.gan import GAN, WGAN
+from tasks.ijepa import IJEPA
 from tasks.instance_segmentation import InstanceSegmentation
 from tasks.jigsaw import Jigsaw
+from tasks.mae import MAE
 from tasks.masked_patches import MaskedPatches
 from tasks.moco import MoCo
 from tasks.moco_v3 import MoCoV3
@@ -27,6 +29,8 @@ __all__ = [
     "BYOL",
     "DINO",
     "GAN",
+    "IJEPA",
+    "MAE",
     "WGAN",
     "AutoEncoder",
     "Captioning",

@@ -1,6 +1,6 @@
 """Base of self-supervised pretraining methods, with and without a momentum teacher."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -105,6 +105,14 @@ class Pretraining(VisionTask):
         if self.trainer.world_size == 1:
             return tensor
         return self.all_gather(tensor, sync_grads=gradients).flatten(0, 1)
+
+    def of_this_device(self, images: int, draw: Callable[[int], Iterable[Tensor]]) -> list[Tensor]:
+        """Random tensors for so many images: in training, those of `draw` for the images of all devices, cut.
+
+        So two devices draw as one does, and never the same for their images.
+        """
+        devices, rank = (self.trainer.world_size, self.global_rank) if self.training else (1, 0)
+        return [drawn[rank * images :][:images] for drawn in draw(images * devices)]
 
 
 def positive(**settings: float) -> None:

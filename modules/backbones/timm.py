@@ -74,7 +74,8 @@ class Timm(Backbone):
         asked = _options(in_channels, drop_path, attention, image_size)
         if options and options.keys() & asked.keys():
             raise ConfigError(f"options of {name} say {', '.join(options.keys() & asked.keys())} a second time")
-        options = asked | (options or {})
+        self.own_options = options or {}
+        options = asked | self.own_options
         self.net, self.options = _create(name, ANY_SIZE.get(self.family, {}) | options), options
         self.output_stride = output_stride
         if self.family in LAST_BLOCKS:

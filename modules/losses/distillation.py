@@ -54,6 +54,20 @@ def dino(students: list[Tensor], teachers: list[Tensor], temperature: float) -> 
         return torch.stack(pairs).mean()
 
 
+def masked_tokens(students: Tensor, teachers: Tensor, temperature: float) -> Tensor:
+    """Mean cross-entropy over masked patches (Zhou et al. 2022, iBOT, equation 2), in float32.
+
+    Views without masks do not count: with masks in half of the views, iBOT's own mean over all of them is half of it.
+
+    Args:
+        students: (N, K) logits of the masked patches of all images, as many of each.
+        teachers: (N, K) probabilities, of the same patches of whole images.
+        temperature: of the students, > 0.
+    """
+    with torch.autocast(students.device.type, enabled=False):
+        return -(teachers * (students.float() / temperature).log_softmax(1)).sum(1).mean()
+
+
 def entropy(probabilities: Tensor) -> Tensor:
     """Mean entropy of (..., K) distributions in nats: ln K when they say nothing, 0 when they are certain."""
     return torch.special.entr(probabilities.float()).sum(-1).mean()

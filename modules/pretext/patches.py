@@ -32,6 +32,17 @@ def standardized(image: Tensor, patch: int) -> Tensor:
     return cells.transpose(3, 4).reshape(image.shape)
 
 
+def patches(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Patches of images (B, C, H, W), row by row: (B, N, height * width * C), pixel by pixel, channels last.
+
+    Args:
+        image: of whole patches.
+        size: height and width of a patch.
+    """
+    cells = image.unfold(2, size[0], size[0]).unfold(3, size[1], size[1])  # (B, C, rows, columns, height, width)
+    return cells.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
+
+
 def histograms(image: Tensor, cell: int, bins: int) -> Tensor:
     """Histograms of oriented gradients (HOG) of each cell (Dalal and Triggs 2005).
 

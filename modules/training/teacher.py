@@ -43,6 +43,11 @@ class Teacher(nn.Module):
         """The average of the student's backbone."""
         return self.net[0]
 
+    @property
+    def head(self) -> Head:
+        """The average of the student's head."""
+        return self.net[1]
+
     def update(self, momentum: float) -> None:
         """teacher = momentum * teacher + (1 - momentum) * student."""
         ema_update(self.net, nn.ModuleList(self.student), momentum, buffers=False)

@@ -27,7 +27,14 @@ SHORT = ["--model.search.max_length", "8"]
 TEXT = [*TINY[:10], *TINY[12:], *SHORT]  # sentences have no size in pixels
 FEWER = "--figures.samples 2 --data.train 32 --data.val 16 --data.test 16 --trainer.max_epochs 1".split()
 SINGLE = {"captioning", "classification", "colorization", "detection", "instance_segmentation", "jigsaw", "rotation"}
-SINGLE |= {"masked_patches", "semantic_segmentation", "translation", "video"}  # all metrics follow from single items
+SINGLE |= {
+    "ijepa",
+    "mae",
+    "masked_patches",
+    "semantic_segmentation",
+    "translation",
+    "video",
+}  # all metrics follow from single items
 SERVED = {"captioning", "classification", "detection", "gan", "instance_segmentation", "semantic_segmentation"}
 SERVED |= {"simclr", "translation", "video"}  # one of each kind of samples and predictions
 FOUND = "--model.head.score_threshold 0 --model.head.proposals 10 --model.head.detections 3".split()

@@ -19,7 +19,7 @@ VARIANTS = {
     "moco": ("moco", "--data.batch_size 8"),  # the queue holds whole batches
     "wgan": ("wgan", "--trainer.callbacks null"),
 }
-OTHERS = "autoencoder byol colorization dino fast_style masked_patches moco_v3 rotation simsiam".split()
+OTHERS = "autoencoder byol colorization dino fast_style ijepa mae masked_patches moco_v3 rotation simsiam".split()
 OTHERS += "captioning classification gan semantic_segmentation video".split()  # for `inspect`
 VARIANTS |= {name: (name, "") for name in OTHERS}
 

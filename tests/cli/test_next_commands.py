@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from commands.next_commands import next_commands, typed_options
-from datamodules import ShapesMasks
-from tasks import SemanticSegmentation
+from datamodules import Shapes, ShapesMasks
+from modules.backbones import Timm
+from tasks import MAE, SemanticSegmentation
 
 QUICK = "--data.workers 0 --data.batch_size 4 --data.image_size 32 --trainer.precision 32".split()
 QUICK += ["--figures.samples", "1"]
@@ -113,3 +114,11 @@ def test_a_sliding_window_is_exported_for_whole_images(tmp_path):
         task = SemanticSegmentation(backbone="full_resolution", classes=["ground", "ring"], patch_size=patch_size)
         (export,) = [line for line in next_commands(argv, tmp_path, task, ShapesMasks()) if " export " in line]
         assert export.endswith(" --model.patch_size null") is whole
+
+
+def test_options_of_a_backbone_that_a_yaml_builds_are_named(tmp_path):
+    task = MAE(backbone=Timm("test_vit", options={"patch_size": 8}), decoder_depth=1)
+    lines = next_commands(["fit", "--config", "tasks/mae.yaml"], tmp_path, task, Shapes(train=8))
+    words = following("\n".join(lines))["fine-tune"]
+    assert words[words.index("--model.backbone.name") + 1] == "test_vit"
+    assert words[words.index("--model.backbone.options") + 1] == '{"patch_size": 8}'

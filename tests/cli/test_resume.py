@@ -30,7 +30,10 @@ RANDOM = {
     "--model.average_last_epochs 2 --model.search.max_length 20".split(),  # dropout, and batches by length
     "captioning": "--model.drop_path 0.1 --model.search.max_length 12 --data.augment flip".split(),
     "fast_style": "--model.width 4 --model.blocks 1 --model.norm batch".split(),  # styles are drawn
-    "dino": "--model.prototypes 64 --model.centering mean --data.views 3".split(),  # the center is a state
+    "dino": "--model.prototypes 64 --model.centering mean --data.views 3 --model.backbone test_vit "
+    "--model.masked_loss_weight 1".split(),  # centers are a state, masks are drawn
+    "mae": [],  # masks are drawn
+    "ijepa": [],
 }
 
 
@@ -44,6 +47,8 @@ RANDOM = {
         ("autoencoder", 0, 7),
         ("moco", 0, 7),
         ("dino", 0, 5),
+        ("ijepa", 0, 7),
+        pytest.param("mae", 0, 7, marks=pytest.mark.slow),
         ("fast_style", 0, 7),
         ("semantic_segmentation", 2, 7),
         ("detection", 2, 7),

@@ -19,6 +19,7 @@ from tests.helpers.errors import refuses
 
 WORDS = Tokenizer.train(["a red dog runs", "a cat sits"], "words", 20).to_json()
 NET: dict[str, Any] = {"backbone": "test_resnet", "optim": Optim(lr=0.01)}
+VIT = NET | {"backbone": "test_vit"}
 CLASSES = {"classes": ["cat", "dog"]}
 TWO = {"optim": Optim(lr=0.01), "image_size": 16, **CLASSES}
 TASKS: dict[str, dict[str, Any]] = {
@@ -31,8 +32,10 @@ TASKS: dict[str, dict[str, Any]] = {
     "Detection": NET | CLASSES,
     "FastStyle": NET | {"styles": ["strokes"], "width": 4, "blocks": 1, "image_size": 32},
     "GAN": TWO,
+    "IJEPA": VIT | {"predictor_width": 8, "predictor_depth": 1, "predictor_heads": 2},
     "InstanceSegmentation": NET | CLASSES,
     "Jigsaw": NET,
+    "MAE": VIT | {"decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2},
     "MaskedPatches": NET,
     "MoCo": NET | {"queue_size": 64},
     "MoCoV3": NET,

@@ -18,7 +18,7 @@ from modules.pretext.chroma import chroma
 from modules.pretext.patches import cut, hide, histograms, standardized
 from modules.training.optim import Optim
 from modules.training.teacher import momentum_at
-from tasks import BYOL, DINO, Colorization, Jigsaw, MaskedPatches, MoCo, MoCoV3, Rotation, SimCLR, SimSiam
+from tasks import BYOL, DINO, IJEPA, MAE, Colorization, Jigsaw, MaskedPatches, MoCo, MoCoV3, Rotation, SimCLR, SimSiam
 from tasks.jigsaw import distant_orders
 from tasks.pretraining import Pretraining
 from tests.helpers.errors import refuses
@@ -33,7 +33,15 @@ VIEWS = {
     SimSiam: {},
     DINO: {"prototypes": 64, "freeze_last": 0, "momentum": 0.9},
 }
-IMAGES = {Rotation: {}, Jigsaw: {"grid": 2, "tile_size": 32}, MaskedPatches: {}, Colorization: {}}
+TOKENS = {"backbone": "test_vit"}
+IMAGES = {
+    Rotation: {},
+    Jigsaw: {"grid": 2, "tile_size": 32},
+    MaskedPatches: {},
+    Colorization: {},
+    MAE: {"decoder_width": 32, "decoder_depth": 1, "decoder_heads": 2} | TOKENS,
+    IJEPA: {"predictor_width": 32, "predictor_depth": 1, "predictor_heads": 2, "momentum": 0.9} | TOKENS,
+}
 
 
 class Handful(L.LightningDataModule):
@@ -84,7 +92,7 @@ def image(images: int = 16, size: int = 64) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("method", [*VIEWS, *IMAGES], ids=lambda m: m.__name__)
 def test_learns_a_handful(method):
-    task = method(**SMALL, **(VIEWS | IMAGES)[method])
+    task = method(**SMALL | (VIEWS | IMAGES)[method])
     if method is MoCo:
         task.queue.push = lambda keys: None  # of a handful, the negatives would soon be the positives
     seen = train(task, views(8) if method in VIEWS else image(8), steps=30 if method is Jigsaw else 20)
@@ -95,7 +103,7 @@ def test_learns_a_handful(method):
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 @pytest.mark.parametrize("method", [*VIEWS, *IMAGES], ids=lambda m: m.__name__)
 def test_trains_in_half_the_precision_with_accumulated_gradients(method, precision):
-    task, batch = method(**SMALL, **(VIEWS | IMAGES)[method]), views() if method in VIEWS else image()
+    task, batch = method(**SMALL | (VIEWS | IMAGES)[method]), views() if method in VIEWS else image()
     seen = train(task, batch, steps=4, precision=precision, accumulate_grad_batches=2, limit_val_batches=1)
     assert all(results["loss"].isfinite() for results in seen)
 
@@ -110,8 +118,9 @@ def test_trains_in_half_the_precision_with_accumulated_gradients(method, precisi
         (lambda: BYOL(**SMALL), views(), 0),
         (lambda: SimSiam(**SMALL), views(), 0),
         (lambda: DINO(**SMALL), views(), math.log(4096)),
+        (lambda: DINO(masked_loss_weight=0.5, **SMALL | TOKENS), views(), 1.5 * math.log(4096)),
     ],
-    ids=["MoCo", "MoCoV3", "Rotation", "Jigsaw", "BYOL", "SimSiam", "DINO"],
+    ids=["MoCo", "MoCoV3", "Rotation", "Jigsaw", "BYOL", "SimSiam", "DINO", "DINO, masked"],
 )
 def test_starts_at_chance(task, batch, expected):
     model = task()

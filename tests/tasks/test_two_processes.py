@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from modules.heads import Projection, Prototypes
 from modules.training.optim import Optim
-from tasks import BYOL, DINO, MoCo, MoCoV3, SimCLR, SimSiam
+from tasks import BYOL, DINO, IJEPA, MAE, MoCo, MoCoV3, SimCLR, SimSiam
 from tests.helpers.training import quiet
 
 STEPS, BATCH = 20, 8
@@ -25,6 +25,13 @@ SETTINGS = {
     "SimSiam": (SimSiam, {}),
     "DINO": (DINO, {"prototypes": 32, "momentum": 0.9}),
     "DINO, sinkhorn": (DINO, {"prototypes": 32, "momentum": 0.9, "centering": "sinkhorn"}),
+    "DINO, masked": (DINO, {"prototypes": 32, "momentum": 0.9, "masked_loss_weight": 1.0}),
+    "DINO, masked, sinkhorn": (
+        DINO,
+        {"prototypes": 32, "momentum": 0.9, "centering": "sinkhorn", "masked_loss_weight": 1.0},
+    ),
+    "MAE": (MAE, {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}),
+    "IJEPA": (IJEPA, {"predictor_width": 16, "predictor_depth": 1, "predictor_heads": 2, "momentum": 0.9}),
 }
 
 
@@ -40,7 +47,7 @@ class Share(L.LightningDataModule):
         mine = slice(self.trainer.global_rank * each, (self.trainer.global_rank + 1) * each)
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (STEPS, self.views, BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
-        batches = [{"views": [view[mine] for view in step], "id": ["x"] * each} for step in images]
+        batches = [{"views": [v[mine] for v in step], "image": step[0][mine], "id": ["x"] * each} for step in images]
         return DataLoader(batches, batch_size=None, collate_fn=dict)
 
 
@@ -57,8 +64,9 @@ class Losses(L.Callback):
 def losses(method: type, settings: dict[str, Any], processes: int) -> list[float]:
     torch.manual_seed(0)
     head = Prototypes if method is DINO else lambda features, outputs: Projection(features, outputs, layers=1)
+    heads = {} if method in (MAE, IJEPA) else {"head": head}
     optim = Optim(torch.optim.SGD, lr=0.02, warmup=0)
-    task = method(backbone="test_vit", head=head, optim=optim, **settings)
+    task = method(backbone="test_vit", optim=optim, **heads, **settings)
     for module in task.modules():  # batch norm's statistics belong to a device
         for name, child in list(module.named_children()):
             if isinstance(child, nn.BatchNorm1d):

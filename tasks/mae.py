@@ -1,0 +1,69 @@
+"""MAE: masked autoencoders are scalable vision learners (He et al. 2022)."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from modules.backbones.tokens import encode, take, token_grid, token_network
+from modules.contracts import Batch, ConfigError
+from modules.pretext.masks import random_patches
+from modules.pretext.patches import patches
+from modules.pretext.token_decoder import TokenDecoder
+from tasks.pretraining import Costs, Pretraining
+
+
+class MAE(Pretraining):
+    """Masked autoencoder: reconstruct the pixels of hidden patches from the visible ones.
+
+    The encoder, a Vision Transformer of timm, gets the visible patches alone. Only it is kept afterward.
+
+    Args:
+        mask_ratio: share of hidden patches, (0, 1).
+        normalize_pixels: targets of mean 0 and deviation 1 in each patch; false for the pixels of normalized images.
+        decoder_width: of the transformer that reconstructs; a multiple of 4 and of `decoder_heads`.
+        decoder_depth: number of its blocks.
+        decoder_heads: of its attention.
+    """
+
+    required_keys: ClassVar[tuple[str, ...]] = ("image",)
+    protocols: ClassVar[dict[str, str]] = {"loss": "mean squared error of the pixels of hidden patches"}
+
+    def __init__(
+        self,
+        mask_ratio: float = 0.75,
+        normalize_pixels: bool = True,
+        decoder_width: int = 512,
+        decoder_depth: int = 8,
+        decoder_heads: int = 16,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not 0 < mask_ratio < 1:
+            raise ConfigError(f"model.mask_ratio is {mask_ratio:g}, but must lie between 0 and 1")
+        net = token_network(self.backbone, "MAE")
+        height, width = self.patch = net.patch_embed.patch_size
+        outputs = height * width * self.backbone.in_channels
+        self.decoder = TokenDecoder(net.embed_dim, outputs, decoder_width, decoder_depth, decoder_heads)
+        self.mask_ratio, self.normalize_pixels = mask_ratio, normalize_pixels
+        if self.compiled:
+            net.blocks.compile()  # which `encode` calls without the backbone around it
+
+    def forward(self, image: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
+        """Normalized images (B, C, H, W) to the hidden patches (B, M, pixels), from visible ones (B, K)."""
+        net = token_network(self.backbone, "MAE")
+        return self.decoder(encode(net, image, visible), visible, hidden, token_grid(net, image))
+
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> Costs:
+        image = batch["image"]
+        rows, columns = token_grid(token_network(self.backbone, "MAE"), image)
+        masks = self.of_this_device(
+            len(image), lambda images: random_patches(images, rows * columns, self.mask_ratio, generator)
+        )
+        visible, hidden = (places.to(image.device) for places in masks)
+        target = patches(image.float(), self.patch)
+        if self.normalize_pixels:
+            variance, mean = torch.var_mean(target, -1, keepdim=True)
+            target = (target - mean) / (variance + 1e-6).sqrt()
+        each = (self(image, visible, hidden).float() - take(target, hidden)).square().mean((1, 2))
+        return {"loss": each.mean(), "each": {"loss": each.detach()}}
