@@ -140,7 +140,7 @@ def test_block_masks_hide_as_many_cells_of_every_image(grid, hidden):
 
 
 def test_block_masks_are_blocks():
-    """Of hidden cells more neighbors are hidden than the share of hidden cells, as which they would be at random."""
+    """More neighbors of hidden cells are hidden than 30 %, their share, as it would be at random."""
     masks = block_mask(32, (14, 14), 59, seeded()).view(32, 14, 14)
     neighbors = (masks[:, 1:] & masks[:, :-1]).sum() / masks[:, 1:].sum()
     assert neighbors > 0.6
