@@ -4,6 +4,7 @@ from callbacks.checkpoint import AVERAGED, Checkpoint, Stopped
 from callbacks.collapse_monitor import CollapseMonitor
 from callbacks.counts import Counts
 from callbacks.explanations import Explanations
+from callbacks.feature_monitor import FeatureMonitor
 from callbacks.figures_callback import Figures
 from callbacks.generation.gan_monitor import GANMonitor
 from callbacks.generation.generated_images import GeneratedImages
@@ -12,6 +13,7 @@ from callbacks.intervals import Intervals
 from callbacks.knn import KNN
 from callbacks.learning_curves import LearningCurves
 from callbacks.loggers.wandb_tracking import WandbTracking
+from callbacks.online_probe import OnlineProbe
 from callbacks.optimizer_monitor import OptimizerMonitor
 from callbacks.predictions import Predictions
 from callbacks.random_state import RandomState
@@ -27,6 +29,7 @@ __all__ = [
     "CollapseMonitor",
     "Counts",
     "Explanations",
+    "FeatureMonitor",
     "Figures",
     "GANMonitor",
     "GeneratedImages",
@@ -34,6 +37,7 @@ __all__ = [
     "Intervals",
     "LearningCurves",
     "LearningRateRangeTest",
+    "OnlineProbe",
     "OptimizerMonitor",
     "Predictions",
     "RandomState",

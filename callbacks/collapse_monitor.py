@@ -2,39 +2,11 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from modules.contracts import check_sizes
-
-
-def embedding_std(embeddings: Tensor) -> float:
-    """Spread of the embeddings on the unit sphere: 1 when uniformly distributed, 0 when all are parallel.
-
-    Mean over the dimensions of the standard deviation of the L2-normalized embeddings (N, D), times sqrt(D)
-    (Chen and He, 2021, arXiv 2011.10566, section 4.1).
-    """
-    return (normalize(embeddings.float(), dim=1).std(dim=0, correction=0).mean() * embeddings.shape[1] ** 0.5).item()
-
-
-def spectrum(embeddings: Tensor) -> Tensor:
-    """Singular values of the L2-normalized embeddings (N, D) as shares of their sum, largest first, (min(N, D),).
-
-    All 0 where all embeddings are 0.
-    """
-    values = torch.linalg.svdvals(normalize(embeddings.float(), dim=1))
-    return values / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
-
-
-def effective_rank(embeddings: Tensor) -> float:
-    """Effective rank of the L2-normalized embeddings (N, D), 1..min(N, D): the number of dimensions in use.
-
-    Exponential of the entropy of the spectrum (Roy and Vetterli, 2007); 1 where all embeddings are 0.
-    """
-    return torch.special.entr(spectrum(embeddings)).sum().exp().item()
+from modules.metrics.representation import effective_rank, embedding_std
 
 
 class CollapseMonitor(Callback):

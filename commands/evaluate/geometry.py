@@ -3,17 +3,16 @@
 import torch
 from torch import Tensor
 
-from callbacks.collapse_monitor import effective_rank, spectrum
 from callbacks.collectors.chosen import arrays, shots
 from callbacks.collectors.embedding import embed
 from callbacks.figures.log import log_figure
 from commands.evaluate.drawing import decay
 from commands.evaluate.extraction import ExtractedFeatures, Result
 from commands.evaluate.features import CHUNK, as_batch, samples
-from commands.evaluate.probes import alignment, uniformity
 from datamodules import DataModule
 from datamodules.augment import Augment
 from modules.contracts import Batch
+from modules.metrics.representation import alignment, effective_rank, spectrum, uniformity
 
 CROP = (0.5, 1.0)  # share of the area, where training does not augment
 

@@ -1,4 +1,4 @@
-"""Metrics of extracted features: linear probes, k-means clusters, alignment and uniformity. Pure functions."""
+"""Metrics of extracted features with labels: linear probes and k-means clusters. Pure functions."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -134,23 +134,6 @@ def clusters(features: Tensor, labels: Tensor, classes: int, seed: int, starts: 
     np.add.at(counts, (found, truth), 1)
     _, match = linear_sum_assignment(counts, maximize=True)
     return match[found], float(normalized_mutual_info_score(truth, found))
-
-
-def alignment(first: Tensor, second: Tensor) -> float:
-    """Mean squared distance on the unit sphere of two views (N, D) of the same images.
-
-    0 is best, 4 the most (Wang and Isola 2020, arXiv 2005.10242, with alpha 2).
-    """
-    return (normalize(first, dim=1) - normalize(second, dim=1)).square().sum(1).mean().item()
-
-
-def uniformity(features: Tensor) -> float:
-    """Log of the mean of exp(-2 d^2) over all pairs of features (N, D), at distance d on the unit sphere.
-
-    0 when all are one point, the lower the more evenly spread (Wang and Isola 2020, arXiv 2005.10242, with t 2).
-    """
-    squared = torch.pdist(normalize(features, dim=1).cpu()).square()
-    return (torch.logsumexp(-2 * squared, 0) - np.log(len(squared))).item()
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from callbacks.collapse_monitor import effective_rank
 from commands.evaluate.probes import accuracy, fit_linear, scale
 from commands.features.subject import Subject
 from modules.contracts import DataError
 from modules.insight.receptive import receptive_boxes
+from modules.metrics.representation import effective_rank
 
 C = 0.1  # of the probes: the weight of the data against the penalty
 

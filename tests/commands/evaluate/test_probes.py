@@ -2,18 +2,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch.nn.functional import normalize
 
 from commands.evaluate.probes import (
     STRENGTHS,
     accuracy,
-    alignment,
     choose_c,
     clusters,
     fit_linear,
     fit_sgd,
     scale,
-    uniformity,
 )
 
 
@@ -72,18 +69,3 @@ def test_perfect_clusters_agree_with_the_classes_and_noise_does_not():
     assert information == pytest.approx(1) and (assigned == labels.numpy()).all()
     assigned, information = clusters(torch.randn(400, 6), torch.arange(400) % 4, 4, seed=0)
     assert information < 0.1 and 0.2 < (assigned == np.arange(400) % 4).mean() < 0.45
-
-
-def test_alignment_of_known_views():
-    one = torch.tensor([[3.0, 0, 0], [0, 2, 0]])
-    assert alignment(one, 5 * one) == pytest.approx(0, abs=1e-6)  # length does not count
-    assert alignment(one, one.flip(0)) == pytest.approx(2)  # right angles
-    assert alignment(one, -one) == pytest.approx(4)
-
-
-def test_uniformity_of_known_points():
-    assert uniformity(torch.ones(5, 3)) == pytest.approx(0, abs=1e-6)
-    assert uniformity(7 * torch.eye(4)) == pytest.approx(-4)  # all pairs at a squared distance of 2
-    assert uniformity(torch.tensor([[1.0, 0], [-1, 0]])) == pytest.approx(-8)
-    spread = uniformity(torch.randn(1000, 64))
-    assert spread < -3.7 and spread < uniformity(normalize(torch.randn(1000, 64), dim=1) + 0.2)

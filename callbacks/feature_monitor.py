@@ -1,0 +1,87 @@
+"""Label-free quality of the backbone's features during pretraining: RankMe, LiDAR, alignment, uniformity."""
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from callbacks.collectors.base import HASH_MULTIPLIER, Highest
+from callbacks.results.metrics import check_data
+from modules.contracts import SURPLUS, Batch, ConfigError, check_range, check_sizes
+from modules.metrics.representation import alignment, lidar, rankme, uniformity
+
+MEANINGS = {
+    "rankme": "exp of the entropy of the features' singular values, high is good",
+    "lidar": "exp of the entropy of discriminant analysis: directions that tell images apart, not views; high is good",
+    "alignment": "mean squared distance of two views on the unit sphere, 0 is best",
+    "uniformity": "log mean exp(-2 d^2) of pairs on the unit sphere, low is best",
+}
+
+
+class FeatureMonitor(Callback):
+    """Judge the backbone's features without labels, by RankMe, LiDAR, alignment and uniformity in each validation.
+
+    Log keys: `val/rankme` (Garrido et al. 2023), `val/lidar` (Thilak et al. 2024), `val/alignment` and `val/uniformity`
+    (Wang and Isola 2020). LiDAR and alignment need `views`, as of contrastive methods. Ranks are at most the number of
+    images and of features: compare runs of the same network and the same `samples`.
+
+    Args:
+        every: epochs between two measurements; the last epoch is always measured.
+        samples: images of the val split, spread over it, at most.
+    """
+
+    def __init__(self, every: int = 1, samples: int = 1000) -> None:
+        check_sizes("FeatureMonitor", every=every)
+        check_range("FeatureMonitor.samples", samples, 2)
+        self.every, self.samples = every, samples
+        self.kept = Highest(samples)
+        self.protocols: dict[str, str] = {}  # log name -> protocol
+
+    def protocol_lines(self, trainer: Trainer) -> dict[str, str]:
+        """Meaning, number of images and of views of each statistic."""
+        return self.protocols
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage in ("fit", "validate"):
+            check_data(trainer, self, "batch_size")
+            if not hasattr(pl_module, "features"):
+                raise ConfigError(
+                    f"FeatureMonitor judges features of images, and {type(pl_module).__name__} has none: leave the "
+                    "callback out"
+                )
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.kept = Highest(self.samples)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
+        if not self._due(trainer) or SURPLUS in batch:
+            return
+        views = batch.get("views") or [batch["image"]]
+        views = [view for view in views if view.shape == views[0].shape]  # without local crops
+        first = (batch_idx * trainer.world_size + trainer.global_rank) * trainer.datamodule.batch_size
+        position = first + torch.arange(len(views[0]), device=views[0].device)
+        priority = -(position * HASH_MULTIPLIER % 2**32).float()
+        if self.kept.takes(priority).any():
+            with trainer.precision_plugin.forward_context():
+                features = torch.stack([pl_module.features(view).float() for view in views], 1)
+            self.kept.update(priority, {"features": features})
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._due(trainer):
+            return
+        self.kept.gather()
+        views: Tensor = self.kept.kept()["features"]
+        found = {"rankme": rankme(views[:, 0]), "uniformity": uniformity(views[:, 0])}
+        if views.shape[1] > 1:
+            found |= {"lidar": lidar(views), "alignment": alignment(views[:, 0], views[:, 1])}
+        words = f"{len(views):,} val images, {views.shape[1]} views, {views.shape[2]} features"
+        self.protocols = {f"val/{name}": f"{MEANINGS[name]}; {words}" for name in found}
+        named = {f"val/{name}": value for name, value in found.items()}
+        pl_module.log_dict(named, batch_size=1, sync_dist=True)
+
+    def _due(self, trainer: Trainer) -> bool:
+        if trainer.sanity_checking:
+            return False
+        epoch, fitting = trainer.current_epoch + 1, trainer.state.fn == "fit"
+        return not fitting or epoch % self.every == 0 or epoch == trainer.max_epochs
