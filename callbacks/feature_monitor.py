@@ -1,5 +1,7 @@
 """Label-free quality of the backbone's features during pretraining: RankMe, LiDAR, alignment, uniformity."""
 
+from typing import Any
+
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -53,7 +55,7 @@ class FeatureMonitor(Callback):
         self.kept = Highest(self.samples)
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if not self._due(trainer) or SURPLUS in batch:
             return

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 
 from callbacks.collectors.embedding import embed
 from callbacks.results.metrics import check_data
@@ -31,23 +31,21 @@ class OnlineProbe(Callback):
         check_range("OnlineProbe.lr", lr, low=1e-9)
         check_sizes("OnlineProbe", every=every)
         self.lr, self.every = lr, every
-        self.probe: nn.Sequential | None = None
+        self.probe: Probe | None = None
         self.protocols: dict[str, str] = {}  # log name -> protocol
-        self._state: dict[str, Any] | None = None  # of a checkpoint
+        self._saved: dict[str, Any] | None = None  # of a checkpoint
 
     def protocol_lines(self, trainer: Trainer) -> dict[str, str]:
         """Training and number of images of each accuracy."""
         return self.protocols
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
             check_data(trainer, self, "plain_dataloader", "classes")
             if trainer.datamodule.classes is None:
                 rank_zero_info("The online probe is off: the images have no labels.")
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if trainer.datamodule.classes is None or "label" not in batch or batch["label"].ndim > 1:
             return
         image = batch["views"][0] if "views" in batch else batch["image"]
@@ -57,7 +55,8 @@ class OnlineProbe(Callback):
         label = batch["label"]
         if trainer.world_size > 1:
             features, label = (pl_module.all_gather(one).flatten(0, 1) for one in (features, label))
-        pl_module.log("train/probe_loss", self._learn(features, label, len(trainer.datamodule.classes)), batch_size=1)
+        loss = self._ready(features, len(trainer.datamodule.classes)).learn(features, label)
+        pl_module.log("train/probe_loss", loss, batch_size=1)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         fitting, epoch = trainer.state.fn == "fit", trainer.current_epoch + 1
@@ -68,52 +67,71 @@ class OnlineProbe(Callback):
         self._evaluate(trainer, pl_module, "test")
 
     def state_dict(self) -> dict[str, Any]:
-        if self.probe is None:
-            return {}
-        return {"probe": self.probe.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return self.probe.state_dict() if self.probe else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._state = state_dict or None
-        if self.probe is not None:
-            self._restore()
+        self._saved = state_dict or None
+        if self.probe and state_dict:
+            self.probe.load_state_dict(state_dict)
 
-    def _build(self, features: Tensor, classes: int) -> None:
-        """A probe that starts at zero, so that no random number is drawn."""
-        linear = nn.utils.skip_init(nn.Linear, features.shape[1], classes)
-        nn.init.zeros_(linear.weight)
-        nn.init.zeros_(linear.bias)
-        self.probe = nn.Sequential(nn.BatchNorm1d(features.shape[1], affine=False), linear).to(features.device)
-        self.optimizer = torch.optim.AdamW(linear.parameters(), lr=self.lr)
-        self._restore()
-
-    def _restore(self) -> None:
-        if self._state and self.probe is not None:
-            self.probe.load_state_dict(self._state["probe"])
-            self.optimizer.load_state_dict(self._state["optimizer"])
-            self._state = None
-
-    def _learn(self, features: Tensor, label: Tensor, classes: int) -> Tensor:
+    def _ready(self, features: Tensor, classes: int) -> "Probe":
+        """The probe, made for these features and with the state of a checkpoint at its first use."""
         if self.probe is None:
-            self._build(features, classes)
-        self.probe.train(len(features) > 1)
+            with torch.inference_mode(False):  # which an evaluation may be in, but a later step must not
+                self.probe = Probe(features.shape[1], classes, self.lr, features.device)
+                if self._saved:
+                    self.probe.load_state_dict(self._saved)
+        return self.probe
+
+    def _evaluate(self, trainer: Any, task: LightningModule, split: str) -> None:
+        loader, classes = trainer.datamodule.plain_dataloader(split), trainer.datamodule.classes
+        if loader is None or classes is None or not (self.probe or self._saved):
+            return
+        features, labels = embed(loader, trainer, task)
+        if labels is None:
+            return
+        right = self._ready(features, len(classes))(features).argmax(1) == labels
+        words = f"linear probe, trained beside the task (AdamW, lr {self.lr:g}), {len(right):,} {split} images"
+        self.protocols[f"{split}/probe"] = words
+        task.log(f"{split}/probe", right.double().mean().float(), batch_size=1, sync_dist=True)
+
+
+class Probe:
+    """Linear classifier of features (N, D), standardized by their running statistics, with its optimizer.
+
+    It starts at zero, so that no random number is drawn.
+    """
+
+    def __init__(self, features: int, classes: int, lr: float, device: torch.device) -> None:
+        self.norm = nn.BatchNorm1d(features, affine=False, device=device)
+        self.weight = torch.zeros(classes, features + 1, device=device, requires_grad=True)  # the last is the bias
+        self.optimizer = torch.optim.AdamW([self.weight], lr=lr)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Features (N, D) to logits (N, C), in evaluation."""
+        with torch.no_grad():
+            return self._logits(self.norm.eval()(features))
+
+    def learn(self, features: Tensor, label: Tensor) -> Tensor:
+        """A step on a batch; returns its loss."""
         with torch.enable_grad():
-            loss = cross_entropy(self.probe(features), label)
+            loss = cross_entropy(self._logits(self.norm.train(len(features) > 1)(features)), label)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return loss.detach()
 
-    def _evaluate(self, trainer: Trainer, task: LightningModule, split: str) -> None:
-        loader = trainer.datamodule.plain_dataloader(split)
-        if loader is None or trainer.datamodule.classes is None or (self.probe is None and self._state is None):
-            return
-        features, labels = embed(loader, trainer, task)
-        if labels is None:
-            return
-        if self.probe is None:
-            self._build(features, len(trainer.datamodule.classes))
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, statistics and the optimizer's state."""
+        states = {"norm": self.norm.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return states | {"weight": self.weight.detach()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take what `state_dict` gave."""
+        self.norm.load_state_dict(state["norm"])
+        self.optimizer.load_state_dict(state["optimizer"])
         with torch.no_grad():
-            right = self.probe.eval()(features).argmax(1) == labels
-        words = f"linear probe, trained beside the task (AdamW, lr {self.lr:g}), {len(right):,} {split} images"
-        self.protocols[f"{split}/probe"] = words
-        task.log(f"{split}/probe", right.double().mean().float(), batch_size=1, sync_dist=True)
+            self.weight.copy_(state["weight"])
+
+    def _logits(self, features: Tensor) -> Tensor:
+        return linear(features, self.weight[:, :-1], self.weight[:, -1])
