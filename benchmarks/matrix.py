@@ -1,0 +1,254 @@
+"""Transfer matrix: what every pretraining brings to every task with few labels, with intervals.
+
+    python -m benchmarks.matrix --out matrix
+    python -m benchmarks.matrix --out matrix --rows none simclr supervised --columns classification video --seeds 5
+
+A row is a start of the backbone: none, a classifier of the same images, or a pretraining as `tasks/NAME.yaml` ships it.
+A column is a task on the built-in images with `LABELED` of them for training. Each cell is a mean of
+`python cli.py compare` over seeds, beside the same runs from random weights: the difference is paired by seed and test
+item, with a 95 % interval; where that contains 0, the two are not distinguishable. What is finished in `--out` is not
+trained again, so that the same command goes on where it was stopped. More options of `cli.py fit`, such as
+`--trainer.precision 32`, hold for all runs.
+
+Each start is watched by `KNN`, `OnlineProbe` and `FeatureMonitor`. The rank correlation (Spearman) of these statistics
+with the transfer, over the starts, tells which of them may stand for a fine-tuning.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.fits import TASKS
+from benchmarks.overhead import surroundings
+from benchmarks.report import RESULTS, parser, publish
+from cli import main as graft
+
+LABELED = 200
+FEWEST = 4  # starts that a correlation is about
+NONE, SUPERVISED = "none", "supervised"
+ROWS = {  # a start of the backbone -> tasks/NAME.yaml that makes it
+    NONE: None,
+    SUPERVISED: "classification",
+    "autoencoder": "autoencoder",
+    "rotation": "rotation",
+    "jigsaw": "jigsaw",
+    "colorization": "colorization",
+    "masked_patches": "masked_patches",
+    "simclr": "simclr",
+    "moco": "moco",
+    "moco_v3": "moco_v3",
+    "byol": "byol",
+    "simsiam": "simsiam",
+    "dino": "dino",
+}
+WATCHED = ["val/knn", "val/probe", "val/rankme", "val/lidar", "val/alignment", "val/uniformity"]
+COLUMNS = {  # a task -> its options
+    "classification": "--trainer.max_epochs 40",
+    "detection": "--trainer.max_epochs 20",
+    "semantic_segmentation": "--trainer.max_epochs 20",
+    "video": "--trainer.max_epochs 40",
+    "captioning": "--trainer.max_epochs 40",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A start in a task, as `compare` measured it.
+
+    Args:
+        row: the start.
+        column: the task.
+        metric: log name of what it is judged by.
+        mean: of the metric over seeds.
+        low: lower end of its interval; null where there is none.
+        high: upper end.
+        difference: to random weights; null for these.
+        difference_low: lower end of its interval.
+        difference_high: upper end.
+    """
+
+    row: str
+    column: str
+    metric: str
+    mean: float
+    low: float | None
+    high: float | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+
+    @property
+    def distinguishable(self) -> bool:
+        """True if the interval of the difference lacks 0."""
+        ends = self.difference_low, self.difference_high
+        return None not in ends and min(ends) * max(ends) > 0
+
+
+def pretrain(name: str, folder: Path, seed: int, typed: list[str]) -> None:
+    """Make the backbone of a row, or go on with a training that was stopped."""
+    if (folder / "results.json").is_file():
+        return
+    words = [f"--config={TASKS / str(ROWS[name])}.yaml", f"--run_dir={folder}", f"--seed_everything={seed}", *typed]
+    for callback in ("KNN", "OnlineProbe", "FeatureMonitor"):
+        words.append(f"--trainer.callbacks+={callback}")
+    run("fit", *words, *(["--ckpt_path=auto"] if folder.is_dir() else []))
+
+
+def transfer(column: str, rows: dict[str, Path], folder: Path, seeds: int, typed: list[str]) -> list[Cell]:
+    """Fine-tune all rows in a task; returns their cells.
+
+    Args:
+        column: the task.
+        rows: run directories by row, without that of random weights.
+        folder: of the comparison.
+        seeds: number of them.
+        typed: options of `cli.py fit`.
+    """
+    starts = ",".join([NONE, *map(str, rows.values())])
+    words = [f"--config={TASKS / column}.yaml", f"--weights={starts}", f"--seeds={seeds}", f"--run_dir={folder}"]
+    run("compare", *words, f"--data.train={LABELED}", *COLUMNS[column].split(), *typed)
+    report = json.loads((folder / "compare.json").read_text())
+    names = {str(path): name for name, path in rows.items()} | {"None": NONE}
+    named = {key: names[str(one["settings"]["model.weights"])] for key, one in report["variants"].items()}
+    found = [row for row in report["comparison"] if row["metric"] == report["metric"]]
+    keys = ("mean", "low", "high", "difference", "difference_low", "difference_high")
+    return [Cell(named[row["variant"]], column, row["metric"], *(row[key] for key in keys)) for row in found]
+
+
+def correlations(cells: list[Cell], starts: dict[str, Path]) -> dict[str, dict[str, tuple[float, int]]]:
+    """Rank correlation of each statistic with each column's metric over the starts that have both, and their number.
+
+    Args:
+        cells: of the matrix.
+        starts: run directories by row.
+
+    Returns:
+        Statistic -> column -> correlation, -1..1, and number of starts; without columns of fewer than 4 starts.
+    """
+    from scipy.stats import spearmanr
+
+    known = {name: {row["metric"]: row["value"] for row in results(folder)} for name, folder in starts.items()}
+    found: dict[str, dict[str, tuple[float, int]]] = {}
+    for statistic in WATCHED:
+        for column in dict.fromkeys(cell.column for cell in cells):
+            mine = [cell for cell in cells if cell.column == column and statistic in known.get(cell.row, {})]
+            if len(mine) >= FEWEST:
+                pairs = [known[cell.row][statistic] for cell in mine], [cell.mean for cell in mine]
+                found.setdefault(statistic, {})[column] = float(spearmanr(*pairs).statistic), len(mine)
+    return found
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """Rows of a run's `results.json`."""
+    return json.loads((folder / "results.json").read_text())["results"]
+
+
+def run(*words: str) -> None:
+    """A command of `cli.py` in this process.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    with surroundings():
+        if code := graft(list(words)):
+            raise SystemExit(code)
+
+
+def said(cell: Cell) -> str:
+    """Mean and difference to random weights with its interval, all in points."""
+    words = f"{100 * cell.mean:.1f}"
+    if cell.difference is None:
+        return words
+    words += f"\n{100 * cell.difference:+.1f}"
+    if cell.difference_low is None or cell.difference_high is None:
+        return words
+    return f"{words} [{100 * cell.difference_low:+.1f}, {100 * cell.difference_high:+.1f}]"
+
+
+def markdown(cells: list[Cell]) -> str:
+    """The matrix as Markdown; differences that are distinguishable are bold."""
+    columns, rows = axes_of(cells)
+    found = {(cell.row, cell.column): cell for cell in cells}
+    lines = [head("start", columns)]
+    for row in rows:
+        parts = []
+        for cell in (found[row, column] for column in columns):
+            mean, _, rest = said(cell).partition("\n")
+            parts.append(f"{mean} **{rest}**" if cell.distinguishable else f"{mean} {rest}".strip())
+        lines.append(f"| `{row}` | " + " | ".join(parts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def correlation_table(found: dict[str, dict[str, tuple[float, int]]]) -> str:
+    """Correlations as Markdown, with the number of starts."""
+    columns = list(dict.fromkeys(column for one in found.values() for column in one))
+    lines = [head("statistic", columns)]
+    for statistic, one in found.items():
+        parts = [f"{one[column][0]:+.2f} ({one[column][1]})" if column in one else "" for column in columns]
+        lines.append(f"| `{statistic}` | " + " | ".join(parts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def head(first: str, columns: list[str]) -> str:
+    """The head of a Markdown table."""
+    return f"| {first} | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|"
+
+
+def axes_of(cells: list[Cell]) -> tuple[list[str], list[str]]:
+    """Columns and rows in their order."""
+    return list(dict.fromkeys(cell.column for cell in cells)), list(dict.fromkeys(cell.row for cell in cells))
+
+
+def draw(cells: list[Cell], title: str, path: Path) -> None:
+    """Heat map: color is the difference to random weights, gray where it is not distinguishable from 0."""
+    from matplotlib.figure import Figure
+
+    columns, rows = axes_of(cells)
+    values = np.zeros((len(rows), len(columns)))
+    figure = Figure((2.2 + 1.75 * len(columns), 1.2 + 0.46 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for cell in cells:
+        y, x = rows.index(cell.row), columns.index(cell.column)
+        values[y, x] = 100 * (cell.difference or 0) if cell.distinguishable else 0
+        axes.text(x, y, said(cell), ha="center", va="center", size=8)
+    reach = max(1.0, float(np.abs(values).max()))
+    image = axes.imshow(values, cmap="RdYlGn", vmin=-reach, vmax=reach, aspect="auto", alpha=0.7)
+    labels = {cell.column: f"{cell.column}\n{cell.metric.removeprefix('test/')}" for cell in cells}
+    axes.set_xticks(range(len(columns)), [labels[column] for column in columns], size=8)
+    axes.set_yticks(range(len(rows)), rows, size=8)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    figure.colorbar(image, label="points above random weights", pad=0.02)
+    figure.suptitle(title, size=9)
+    figure.savefig(path, dpi=110)
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Pretrain the rows, fine-tune them in the columns, and write `matrix.md` and `matrix.png`."""
+    options = parser(__doc__)
+    options.add_argument("--out", type=Path, default=RESULTS / "matrix", help="folder of runs, table and figure")
+    options.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    options.add_argument("--columns", nargs="+", choices=list(COLUMNS), default=list(COLUMNS))
+    options.add_argument("--seeds", type=int, default=3, help="of the fine-tuning; a pretraining has seed 0")
+    args, typed = options.parse_known_args(argv)
+    rows = {name: (args.out / "starts" / name).resolve() for name in args.rows if name != NONE}
+    for name, folder in rows.items():
+        pretrain(name, folder, 0, typed)
+    cells: list[Cell] = []
+    for column in args.columns:
+        cells += transfer(column, rows, (args.out / column).resolve(), args.seeds, typed)
+        title = f"{LABELED} labeled images, {args.seeds} seeds; below the mean the difference to random weights"
+        draw(cells, title, args.out / "matrix.png")
+        (args.out / "matrix.md").write_text(markdown(cells))
+    found = correlations(cells, rows)
+    (args.out / "matrix.md").write_text(tables := "\n".join([markdown(cells), correlation_table(found)]))
+    print(tables)
+    facts = {"seeds": args.seeds, "settings": typed, "correlations": found}
+    return publish("matrix", args.json, cells=[asdict(cell) for cell in cells], **facts)
+
+
+if __name__ == "__main__":
+    main()
