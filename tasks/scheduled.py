@@ -83,7 +83,7 @@ class Scheduled(L.LightningModule):
             "trainer.gradient_clip_val": searches and trainer.gradient_clip_val,
             f"trainer.strategy {type(trainer.strategy).__name__}": sharded,
         }
-        if found := next((name for name, holds in obstacles.items() if holds), None):
+        if found := " or ".join(name for name, holds in obstacles.items() if holds):
             name = "optim.optimizer LBFGS" if searches else f"optim.sam {optim.sam:g}"
             raise ConfigError(
                 f"{name} evaluates a batch several times per step, which does not go with {found}: leave one of them "

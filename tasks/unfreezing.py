@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 import lightning as L
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
 from torch.optim import LBFGS, Optimizer
 
@@ -138,6 +138,12 @@ class GradualUnfreezing(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.learning = [(name, p) for name, p in pl_module.named_parameters() if p.requires_grad]
+        late = [thaw for thaw in pl_module.unfreeze_at if 0 < (trainer.max_epochs or 0) <= thaw.epoch]
+        if late:
+            parts = ", ".join(f"{thaw.epoch}:{thaw.part}" for thaw in late)
+            rank_zero_warn(
+                f"model.unfreeze {parts} is beyond the training of {trainer.max_epochs} epochs: never learned"
+            )
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch == self.epoch:

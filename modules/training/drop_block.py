@@ -61,6 +61,11 @@ class DropBlock:
 
 def _places(backbone: Backbone, stages: int) -> dict[str, bool]:
     """Layers behind which blocks are dropped, by name; true for maps with channels last."""
+    levels = len(backbone.features.channels)
+    if stages > levels:
+        raise ConfigError(
+            f"model.drop_block_stages is {stages}, but {backbone.name} has {levels}: set {levels} or less"
+        )
     layers, maps = trace(backbone, *published(backbone))
     found = {}
     for name, channels in zip(maps[-stages:], backbone.features.channels[-stages:], strict=False):

@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
 from modules.training.optim import Optim
-from tasks import Classification, SimCLR
+from tasks import Classification, SimCLR, unfreezing
 from tasks.unfreezing import read_schedule
-from tests.helpers.errors import refuses
+from tests.helpers.errors import assert_named, refuses, warnings_of
 from tests.helpers.training import quiet
 
 CLASSES = ["cat", "dog", "cow"]
@@ -127,3 +127,10 @@ def test_parts_that_do_not_exist_and_other_texts_are_refused():
             read_schedule(text)
     with refuses(ConfigError, "optim.optimizer", "L-BFGS", "model.unfreeze"):
         fit(classification("0:head,1:all@0.1", optim=LBFGS), 1)
+
+
+def test_a_part_that_would_begin_to_learn_after_the_training_is_named():
+    with warnings_of(unfreezing) as said:
+        fit(classification("0:head,1:stage4,9:all"), 2)
+    assert len(said) == 1
+    assert_named(said[0], "model.unfreeze", "9:all", 2)

@@ -95,6 +95,7 @@ def test_the_rate_rises_linearly_with_the_steps_and_a_teacher_never_drops():
         ({"drop_block": 1.5}, ("model.drop_block", 1.5)),
         ({"drop_block": 0.1, "drop_block_size": 4}, ("model.drop_block_size", 4)),
         ({"drop_block": 0.1, "drop_block_stages": 0}, ("model.drop_block_stages", 0)),
+        ({"drop_block": 0.1, "drop_block_stages": 99}, ("model.drop_block_stages", 99)),
         ({"drop_block": 0.1, "compile": True}, ("model.drop_block", "model.compile")),
         ({"drop_block": 0.1, "frozen": True}, ("model.drop_block", "model.frozen")),
         ({"drop_block": 0.1, "backbone": "test_vit"}, ("model.drop_block", "test_vit", "model.drop_path")),
