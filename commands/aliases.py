@@ -43,6 +43,7 @@ TECHNIQUES = {
     "data.augment augmix": "augmix",
     "data.channels 1": "gray grayscale",
     "data.erasing": "erasing random_erasing random_erase reprob",
+    "data.local_views": "local_views multi_crop multicrop local_crops_number",
     "data.normalization": "normalization normalize",
     "data.normalization mean_image": "mean_image",
     "data.repeats": "repeats repeated_augmentation repeated_aug aug_repeats",

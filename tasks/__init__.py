@@ -1,6 +1,7 @@
 """LightningModules and YAML files, one per task: losses, metrics and predictions."""
 
 from tasks.autoencoder import AutoEncoder
+from tasks.barlow_twins import BarlowTwins
 from tasks.base import Task
 from tasks.byol import BYOL
 from tasks.captioning import Captioning
@@ -13,15 +14,20 @@ from tasks.gan import GAN, WGAN
 from tasks.ijepa import IJEPA
 from tasks.instance_segmentation import InstanceSegmentation
 from tasks.jigsaw import Jigsaw
+from tasks.lejepa import LeJEPA
 from tasks.mae import MAE
 from tasks.masked_patches import MaskedPatches
 from tasks.moco import MoCo
 from tasks.moco_v3 import MoCoV3
+from tasks.nnclr import NNCLR
 from tasks.rotation import Rotation
 from tasks.semantic_segmentation import SemanticSegmentation
 from tasks.simclr import SimCLR
 from tasks.simsiam import SimSiam
+from tasks.supcon import SupCon
+from tasks.swav import SwAV
 from tasks.translation import Translation
+from tasks.vicreg import VICReg
 from tasks.video import Video
 from tasks.vision import VisionTask
 
@@ -31,8 +37,10 @@ __all__ = [
     "GAN",
     "IJEPA",
     "MAE",
+    "NNCLR",
     "WGAN",
     "AutoEncoder",
+    "BarlowTwins",
     "Captioning",
     "Classification",
     "Colorization",
@@ -40,6 +48,7 @@ __all__ = [
     "FastStyle",
     "InstanceSegmentation",
     "Jigsaw",
+    "LeJEPA",
     "MaskedPatches",
     "MoCo",
     "MoCoV3",
@@ -47,8 +56,11 @@ __all__ = [
     "SemanticSegmentation",
     "SimCLR",
     "SimSiam",
+    "SupCon",
+    "SwAV",
     "Task",
     "Translation",
+    "VICReg",
     "Video",
     "VisionTask",
 ]

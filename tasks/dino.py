@@ -11,7 +11,7 @@ from modules.backbones.tokens import encode, token_grid, token_network
 from modules.contracts import Backbone, Batch, ConfigError, check_range
 from modules.heads import Prototypes
 from modules.heads.base import Head, HeadFactory, PrototypeHead
-from modules.losses.distillation import dino, entropy, masked_tokens, sinkhorn, teacher_probabilities
+from modules.losses.distillation import dino, entropy, masked_tokens, teacher_probabilities
 from modules.pretext.masks import view_masks
 from modules.training.accumulation import total_steps
 from modules.training.teacher import Teacher
@@ -165,9 +165,7 @@ class DINO(MomentumEncoderPretraining):
         temperature = self._teacher_temperature()
         if self.centering == "mean":
             return teacher_probabilities(logits, center, temperature)
-        if not self.training:  # the last batches of the devices may differ in size, so they cannot be gathered
-            return sinkhorn(logits, temperature)
-        return sinkhorn(self.gather(logits), temperature)[self.global_rank * len(logits) :][: len(logits)]
+        return self.balanced(logits, temperature)
 
     def _teacher_temperature(self) -> float:
         """Rises in a line from 0.04, or from less when the last is lower."""

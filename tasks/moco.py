@@ -11,7 +11,7 @@ from modules.contracts import Batch, ConfigError
 from modules.heads import Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.contrastive import info_nce
-from modules.training.negative_queue import Queue
+from modules.training.embedding_queue import Queue
 from modules.training.teacher import Teacher
 from tasks.pretraining import MomentumEncoderPretraining, positive
 

@@ -1,6 +1,7 @@
 """Base of self-supervised pretraining methods, with and without a momentum teacher."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from modules.contracts import Backbone, Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.export import Graph, Preprocess, feature_graphs
 from modules.insight.targets import Reference, find_references
+from modules.losses.distillation import sinkhorn
 from modules.training.accumulation import total_steps
 from modules.training.teacher import Teacher, momentum_at
 from tasks.base import Stage
@@ -49,6 +51,17 @@ class Pretraining(VisionTask):
         """
         if size < 2:
             raise ConfigError(f"{type(self).__name__} compares images: --data.batch_size must be 2 or more")
+
+    def refuse_averages(self, owned: str) -> None:
+        """Refuse `ema_decay` and `average_last_epochs` in a task that has a part whose average means nothing.
+
+        Raises:
+            ConfigError: one is set; names that part, `owned`.
+        """
+        if self.ema_decay or self.average_last_epochs:
+            raise ConfigError(
+                f"{type(self).__name__} has {owned}: leave --model.ema_decay and --model.average_last_epochs at 0"
+            )
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> Costs:
         """Compute the loss of one batch; returns `loss`, scalars to log, and `embeddings` (N, D) for CollapseMonitor.
@@ -114,6 +127,25 @@ class Pretraining(VisionTask):
         devices, rank = (self.trainer.world_size, self.global_rank) if self.training else (1, 0)
         return [drawn[rank * images :][:images] for drawn in draw(images * devices)]
 
+    def by_size(self, views: list[Tensor]) -> list[Tensor]:
+        """Output for each view, global views before local ones; those of one size share a pass, and its batch norm."""
+        groups = [list(group) for _, group in groupby(views, lambda view: view.shape)]
+        return [output for group in groups for output in self(torch.cat(group)).chunk(len(group))]
+
+    def balanced(self, logits: Tensor, temperature: float, more: Tensor | None = None) -> Tensor:
+        """Sinkhorn's probabilities of logits (B, K), balanced over all devices' in training and `more` (N, K)."""
+        (everything,) = self.global_batch([logits.detach()])
+        rank = self.global_rank if self.training else 0
+        everything = everything if more is None else torch.cat([everything, more])
+        return sinkhorn(everything, temperature)[rank * len(logits) :][: len(logits)]
+
+    def global_batch(self, embeddings: list[Tensor]) -> list[Tensor]:
+        """Embeddings (B, D) of each view from all devices, with gradients, in training; else those of this device.
+
+        The last batches of a validation may differ in size between devices, so that they cannot be gathered.
+        """
+        return [self.gather(each, gradients=True) for each in embeddings] if self.training else embeddings
+
 
 def positive(**settings: float) -> None:
     """Check that settings are above 0.
@@ -124,6 +156,19 @@ def positive(**settings: float) -> None:
     for name, value in settings.items():
         if value <= 0:
             raise ConfigError(f"model.{name} is {value:g}, but must be above 0")
+
+
+def check_queue(length: int, keys: int) -> None:
+    """Check that a queue of `length` holds the `keys` that each step puts into it.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if length < keys:
+        raise ConfigError(
+            f"model.queue_size is {length}, but each step puts {keys} embeddings into the queue (the global batch "
+            f"size): choose {keys} or more, or a smaller --data.batch_size"
+        )
 
 
 class MomentumEncoderPretraining(Pretraining):
@@ -138,11 +183,7 @@ class MomentumEncoderPretraining(Pretraining):
 
     def __init__(self, momentum: float = 0.99, final_momentum: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        if self.ema_decay or self.average_last_epochs:  # an average of queues or of the teacher's center means nothing
-            raise ConfigError(
-                f"{type(self).__name__} has a momentum encoder, which is a moving average already "
-                f"(--model.momentum): leave --model.ema_decay and --model.average_last_epochs at 0"
-            )
+        self.refuse_averages("a momentum encoder, which is a moving average already (--model.momentum)")
         if not 0 <= momentum <= final_momentum <= 1:
             raise ConfigError(f"model.momentum {momentum} and final_momentum {final_momentum} must rise within 0..1")
         self.momentum, self.final_momentum = momentum, final_momentum

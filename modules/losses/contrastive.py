@@ -1,4 +1,4 @@
-"""Contrastive losses between views of the same images: NT-Xent and InfoNCE."""
+"""Contrastive losses between views of the same images, or of the same class: NT-Xent, InfoNCE and SupCon."""
 
 import torch
 from torch import Tensor
@@ -77,3 +77,24 @@ def info_nce_in_batch(queries: Tensor, keys: Tensor, temperature: float, rank: i
         queries, keys = (functional.normalize(x.float(), dim=1) for x in (queries, keys))
         right = torch.arange(len(queries), device=queries.device) + rank * len(queries)
         return 2 * temperature * functional.cross_entropy(queries @ keys.T / temperature, right)
+
+
+def supcon(embeddings: Tensor, label: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss (Khosla et al. 2020, SupCon, equation 2), in float32.
+
+    Equal to `nt_xent` of two views where no two images share a class. Random embeddings start near ln(M - 1).
+
+    Args:
+        embeddings: (M, D) of all views of all images; need not be normalized.
+        label: int64 (M,) class of each, every class at least twice.
+        temperature: divides the cosine similarities, > 0.
+
+    Returns:
+        The mean over all embeddings of the mean of -log p over the others of the same class.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        points = functional.normalize(embeddings.float(), dim=1)
+        itself = torch.eye(len(points), dtype=torch.bool, device=points.device)
+        logs = (points @ points.T / temperature).masked_fill(itself, float("-inf")).log_softmax(1)
+        positive = (label[:, None] == label) & ~itself
+        return -(logs.where(positive, 0).sum(1) / positive.sum(1)).mean()

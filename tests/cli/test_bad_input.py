@@ -102,6 +102,8 @@ TIMM = "--model.backbone Timm --model.backbone.name"
             "--model.queue_size 40 --model.shuffle_bn_groups 3",
             ["data.batch_size", "10", "--model.shuffle_bn_groups 1"],
         ),
+        ("swav", "--model.prototypes 64 --model.queue_size 0", ["model.prototypes", "64", "10", "70"]),
+        ("nnclr", "--model.queue_size 8", ["model.queue_size", "8", "10"]),
         ("jigsaw", "--model.num_permutations 100", ["model.num_permutations", "100", "2", "24"]),
         ("simclr", "--data.train 16 --data.batch_size 8", ["20", "--trainer.callbacks KNN --trainer.callbacks.k 16"]),
     ],
@@ -146,6 +148,11 @@ def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_not_resumed(g
     checkpoint["state_dict"] = {k: v for k, v in weights.items() if not k.startswith("teacher.")}
     torch.save(checkpoint, "bare.ckpt")
     refused(2, [*moco, "--ckpt_path", "bare.ckpt"], "teacher", "--ckpt_path", "--model.weights")
+
+
+def test_supcon_without_labels_is_answered_with_what_needs_none(refused, folder):
+    typed = ["fit", "--config", "tasks/supcon.yaml", *TINY[6:], "--data", "UnlabeledImages", "--data.root", str(folder)]
+    refused(2, [*typed, "--trainer.callbacks", "null"], "SupCon", "UnlabeledImages", "tasks/simclr.yaml")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ VARIANTS = {
     "moco": ("moco", "--data.batch_size 8"),  # the queue holds whole batches
     "wgan": ("wgan", "--trainer.callbacks null"),
 }
-OTHERS = "autoencoder byol colorization dino fast_style ijepa mae masked_patches moco_v3 rotation simsiam".split()
+OTHERS = "autoencoder barlow_twins byol colorization dino fast_style ijepa lejepa mae masked_patches moco_v3".split()
+OTHERS += "nnclr rotation simsiam supcon swav vicreg".split()
 OTHERS += "captioning classification gan semantic_segmentation video".split()  # for `inspect`
 VARIANTS |= {name: (name, "") for name in OTHERS}
 

@@ -14,6 +14,7 @@ from tests.helpers.commands import state
 pytestmark = pytest.mark.usefixtures("drawn_figures")
 YAMLS = [
     "autoencoder",
+    "barlow_twins",
     "byol",
     "captioning",
     "classification",
@@ -23,13 +24,18 @@ YAMLS = [
     "instance_segmentation",
     "jigsaw",
     "mae",
+    "lejepa",
     "masked_patches",
     "moco",
     "moco_v3",
+    "nnclr",
     "rotation",
     "semantic_segmentation",
     "simclr",
     "simsiam",
+    "supcon",
+    "swav",
+    "vicreg",
 ]
 TINY = "--data.train 32 --data.val 8 --data.test 8 --data.batch_size 8 --data.workers 0".split()
 TINY += "--trainer.limit_train_batches 2 --trainer.limit_val_batches 2 --trainer.limit_test_batches 2".split()

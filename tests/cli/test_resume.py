@@ -22,6 +22,9 @@ RANDOM = {
     "simclr": [],
     "autoencoder": "--model.noise 0.2".split(),  # and codes that are drawn
     "moco": "--model.queue_size 96 --model.symmetric true".split(),
+    "nnclr": "--model.queue_size 96".split(),
+    "swav": "--model.queue_size 48 --model.prototypes 64 --data.local_views 1".split(),  # used from the third step on
+    "lejepa": [],  # directions are drawn
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1 "
     "--model.drop_block 0.3 --model.pooling fractional --model.init lsuv".split(),
     "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5]".split(),
@@ -49,6 +52,9 @@ RANDOM = {
         ("dino", 0, 5),
         ("ijepa", 0, 7),
         pytest.param("mae", 0, 7, marks=pytest.mark.slow),
+        pytest.param("nnclr", 0, 7, marks=pytest.mark.slow),
+        ("swav", 0, 7),
+        pytest.param("lejepa", 0, 7, marks=pytest.mark.slow),
         ("fast_style", 0, 7),
         ("semantic_segmentation", 2, 7),
         ("detection", 2, 7),

@@ -15,15 +15,21 @@ from modules.necks import FPN, NoNeck
 from tasks import (
     BYOL,
     DINO,
+    NNCLR,
+    BarlowTwins,
     Classification,
     Detection,
     InstanceSegmentation,
+    LeJEPA,
     MaskedPatches,
     MoCo,
     MoCoV3,
     SemanticSegmentation,
     SimCLR,
     SimSiam,
+    SupCon,
+    SwAV,
+    VICReg,
     Video,
 )
 from tests.helpers.errors import refuses
@@ -38,6 +44,12 @@ TASKS = {
     MoCo: EmbeddingHead,
     MoCoV3: EmbeddingHead,
     SimSiam: EmbeddingHead,
+    BarlowTwins: EmbeddingHead,
+    LeJEPA: EmbeddingHead,
+    NNCLR: EmbeddingHead,
+    SupCon: EmbeddingHead,
+    SwAV: EmbeddingHead,
+    VICReg: EmbeddingHead,
     DINO: PrototypeHead,
     Detection: DetectionHead,
     InstanceSegmentation: InstanceHead,
@@ -47,6 +59,7 @@ SETTINGS = {
     Video: {"classes": ["a", "b"], "frames": 2},
     SemanticSegmentation: {"classes": ["a", "b"]},
     MoCo: {"queue_size": 8},
+    NNCLR: {"queue_size": 8},
     DINO: {"prototypes": 8},
 }
 LEVELS = {"RetinaNet": {"levels": 3, "extra": "p6p7"}, "FCOS": {"levels": 3, "extra": "p6p7"}}

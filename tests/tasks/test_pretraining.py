@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
 
 from modules.contracts import ConfigError
@@ -18,7 +19,26 @@ from modules.pretext.chroma import chroma
 from modules.pretext.patches import cut, hide, histograms, standardized
 from modules.training.optim import Optim
 from modules.training.teacher import momentum_at
-from tasks import BYOL, DINO, IJEPA, MAE, Colorization, Jigsaw, MaskedPatches, MoCo, MoCoV3, Rotation, SimCLR, SimSiam
+from tasks import (
+    BYOL,
+    DINO,
+    IJEPA,
+    MAE,
+    NNCLR,
+    BarlowTwins,
+    Colorization,
+    Jigsaw,
+    LeJEPA,
+    MaskedPatches,
+    MoCo,
+    MoCoV3,
+    Rotation,
+    SimCLR,
+    SimSiam,
+    SupCon,
+    SwAV,
+    VICReg,
+)
 from tasks.jigsaw import distant_orders
 from tasks.pretraining import Pretraining
 from tests.helpers.errors import refuses
@@ -32,6 +52,12 @@ VIEWS = {
     BYOL: {"momentum": 0.9},
     SimSiam: {},
     DINO: {"prototypes": 64, "freeze_last": 0, "momentum": 0.9},
+    VICReg: {"embed_dim": 64},
+    BarlowTwins: {"embed_dim": 64},
+    SupCon: {},
+    NNCLR: {"queue_size": 64},
+    SwAV: {"prototypes": 8, "freeze_last": 0},
+    LeJEPA: {"embed_dim": 16, "directions": 32},
 }
 TOKENS = {"backbone": "test_vit"}
 IMAGES = {
@@ -53,7 +79,7 @@ class Handful(L.LightningDataModule):
         self.batch, self.steps, self.size = batch | {"id": ["x"] * len(first)}, steps, len(first)
 
     def data_info(self) -> DataInfo:
-        return DataInfo(batch_size=self.size)
+        return DataInfo(batch_size=self.size, classes=["a", "b"] if "label" in self.batch else None)
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader([self.batch] * self.steps, batch_size=None, collate_fn=dict)
@@ -83,7 +109,8 @@ def views(images: int = 16, size: int = 32, count: int = 2, local: int = 0) -> d
     coarse = torch.randint(0, 256, (images, 3, 4, 4), generator=generator).float()
     sizes = [size] * count + [size // 2] * local
     noisy = [torch.nn.functional.interpolate(coarse, s) + 20 * torch.randn(images, 3, s, s) for s in sizes]
-    return {"views": [view.clamp(0, 255).to(torch.uint8) for view in noisy]}
+    label = torch.arange(images) % 2  # which SupCon alone looks at
+    return {"views": [view.clamp(0, 255).to(torch.uint8) for view in noisy], "label": label}
 
 
 def image(images: int = 16, size: int = 64) -> dict[str, Tensor]:
@@ -119,8 +146,11 @@ def test_trains_in_half_the_precision_with_accumulated_gradients(method, precisi
         (lambda: SimSiam(**SMALL), views(), 0),
         (lambda: DINO(**SMALL), views(), math.log(4096)),
         (lambda: DINO(masked_loss_weight=0.5, **SMALL | TOKENS), views(), 1.5 * math.log(4096)),
+        (lambda: SupCon(temperature=1.0, **SMALL), views(), math.log(31)),
+        (lambda: NNCLR(temperature=1.0, **SMALL), views(), math.log(31)),
+        (lambda: SwAV(prototypes=512, queue_size=512, embed_dim=1024, **SMALL), views(), math.log(512)),
     ],
-    ids=["MoCo", "MoCoV3", "Rotation", "Jigsaw", "BYOL", "SimSiam", "DINO", "DINO, masked"],
+    ids=["MoCo", "MoCoV3", "Rotation", "Jigsaw", "BYOL", "SimSiam", "DINO", "DINO, masked", "SupCon", "NNCLR", "SwAV"],
 )
 def test_starts_at_chance(task, batch, expected):
     model = task()
@@ -226,6 +256,43 @@ def test_dinos_sinkhorn_balances_the_teachers_answers_over_both_views():
     results = train(task, views(8, 64, local=1), steps=1)[0]
     assert results["teacher_entropy"].item() == pytest.approx(math.log(64), abs=1e-4)
     assert task.center.abs().sum() == 0
+
+
+def test_the_support_set_takes_the_first_views_of_training_only():
+    task = NNCLR(queue_size=64, **SMALL)
+    start = task.queue.keys.clone()
+    _, trained, _ = train(task, views(), steps=1, limit_val_batches=1)  # between two validations
+    pushed = normalize(trained["embeddings"][:16], dim=1)
+    torch.testing.assert_close(task.queue.keys, torch.cat([pushed, start[16:]]))
+
+
+def test_swavs_prototypes_stay_unit_vectors_and_wait_for_the_second_epoch():
+    task = SwAV(prototypes=8, freeze_last=1, **SMALL)
+    seen = [task.prototypes.weight.detach().clone()]
+    task.on_train_epoch_end = lambda: seen.append(task.prototypes.weight.detach().clone())
+    train(task, views(), steps=2, max_epochs=2)
+    assert [torch.equal(a, b) for a, b in pairwise(seen)] == [True, False]
+    torch.testing.assert_close(seen[-1].norm(dim=1), torch.ones(8))
+
+
+def test_swav_predicts_the_codes_of_global_views_which_the_full_queue_balances_in_training_only():
+    task, used = SwAV(prototypes=8, queue_size=32, **SMALL), []
+    balanced = task.balanced
+    task.balanced = lambda *inputs: used.append((len(inputs[0]), inputs[2] is not None)) or balanced(*inputs)
+    train(task, views(8, 64, count=2, local=2), steps=3, limit_val_batches=1)
+    validated, filling, full = 2 * [(8, False)], 4 * [(8, False)], 2 * [(8, True)]  # in two steps, two views each
+    assert used == validated + filling + full + validated
+    torch.testing.assert_close(task.queue.keys.norm(dim=1), torch.ones(32))
+
+
+def test_lejepa_draws_other_directions_in_each_step_by_the_seed():
+    task, drawn = LeJEPA(embed_dim=8, directions=4, **SMALL), []
+    make = task._directions
+    task._directions = lambda generator: drawn.append(make(generator)) or drawn[-1]
+    train(task, views(), steps=4, accumulate_grad_batches=2)
+    train(task, views(), steps=2, accumulate_grad_batches=2)
+    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[4])  # of one step, and of another run
+    assert not torch.equal(drawn[0], drawn[2])
 
 
 def test_hidden_patches_are_the_same_share_of_every_image():
@@ -383,6 +450,18 @@ def test_rotations_are_told_apart_only_by_looking():
         (lambda: DINO(teacher_temperature=0, **SMALL), views(), ("model.teacher_temperature", 0)),
         (lambda: DINO(center_momentum=2, **SMALL), views(), ("model.center_momentum", 2)),
         (lambda: BYOL(momentum=1.5, **SMALL), views(), ("model.momentum", 1.5)),
+        (lambda: VICReg(variance_weight=-1, **SMALL), views(), ("model.variance_weight", -1)),
+        (lambda: VICReg(embed_dim=0, **SMALL), views(), ("model.embed_dim", 0)),
+        (lambda: BarlowTwins(**SMALL), views(images=1), ("BarlowTwins", "--data.batch_size", 2)),
+        (lambda: SupCon(temperature=0, **SMALL), views(), ("model.temperature", 0)),
+        (lambda: SupCon(**SMALL), {"views": views()["views"]}, ("SupCon", "labels", "tasks/simclr.yaml")),
+        (lambda: NNCLR(queue_size=8, **SMALL), views(), ("model.queue_size", 8, 16)),
+        (lambda: NNCLR(ema_decay=0.9, **SMALL), views(), ("NNCLR", "queue", "--model.ema_decay")),
+        (lambda: SwAV(prototypes=17, **SMALL), views(), ("model.prototypes", 17, 16, "--model.queue_size to 32")),
+        (lambda: SwAV(prototypes=8, queue_size=8, **SMALL), views(), ("model.queue_size", 8, 16)),
+        (lambda: SwAV(code_temperature=0, **SMALL), views(), ("model.code_temperature", 0)),
+        (lambda: LeJEPA(directions=0, **SMALL), views(), ("model.directions", 0)),
+        (lambda: LeJEPA(sigreg_weight=1.5, **SMALL), views(), ("model.sigreg_weight", 1.5)),
         (
             lambda: SimSiam(**SMALL),
             views(size=16),

@@ -1,4 +1,4 @@
-"""NT-Xent against its definition, in one process and over several."""
+"""NT-Xent and SupCon against their definitions, in one process and over several."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modules.losses.contrastive import nt_xent
+from modules.losses.contrastive import nt_xent, supcon
 
 
 def views(batch: int = 6, dimension: int = 5) -> tuple[Tensor, Tensor]:
@@ -97,3 +97,34 @@ def test_training_on_it_brings_the_views_together():
 def test_the_rank_counts_only_where_embeddings_were_gathered():
     first, second = views()
     torch.testing.assert_close(nt_xent(first, second, 0.2, None, rank=3), nt_xent(first, second, 0.2))
+
+
+def supcon_by_definition(embeddings: Tensor, label: list[int], temperature: float) -> float:
+    """Equation 2 of the paper, one pair after the other, in Python's floats."""
+    points, total = [[x / math.hypot(*row) for x in row] for row in embeddings.tolist()], 0.0
+    for i, anchor in enumerate(points):
+        similar = [math.exp(sum(a * b for a, b in zip(anchor, key, strict=True)) / temperature) for key in points]
+        rest = sum(s for k, s in enumerate(similar) if k != i)
+        positive = [s for k, s in enumerate(similar) if k != i and label[k] == label[i]]
+        total -= sum(math.log(s / rest) for s in positive) / len(positive)
+    return total / len(points)
+
+
+def test_supcon_equals_a_double_loop_over_all_pairs():
+    embeddings, label = torch.cat(views()), [0, 1, 0, 2, 1, 0] * 2
+    expected = supcon_by_definition(embeddings, label, 0.3)
+    assert supcon(embeddings, torch.tensor(label), 0.3).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_supcon_of_images_that_are_each_a_class_is_nt_xent_with_its_gradient():
+    first, second = views()
+    loss, expected = supcon(torch.cat([first, second]), torch.arange(6).repeat(2), 0.2), nt_xent(first, second, 0.2)
+    torch.testing.assert_close(loss, expected)
+    pairs = zip(*(torch.autograd.grad(each, (first, second)) for each in (loss, expected)), strict=True)
+    assert all(torch.allclose(ours, theirs, atol=1e-6) for ours, theirs in pairs)
+
+
+def test_supcon_of_classes_that_are_points_is_a_closed_form():
+    embeddings = torch.eye(2).repeat_interleave(3, 0)  # two classes of three, orthogonal: 2 near, 3 far
+    expected = math.log(2 + 3 * math.exp(-1 / 0.5))
+    assert supcon(embeddings, torch.arange(2).repeat_interleave(3), 0.5).item() == pytest.approx(expected, rel=1e-5)

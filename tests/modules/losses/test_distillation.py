@@ -1,4 +1,4 @@
-"""BYOL's, SimSiam's and DINO's losses against closed forms and lightly's."""
+"""BYOL's, SimSiam's, DINO's and SwAV's losses against closed forms and lightly's."""
 
 import math
 
@@ -145,3 +145,8 @@ def test_equal_lightlys_for_the_same_tensors():
     from lightly.loss.swav_loss import sinkhorn as theirs
 
     torch.testing.assert_close(sinkhorn(a, 0.5), theirs(a, epsilon=0.5), atol=1e-5, rtol=0)
+
+    logits, earlier = list(torch.randn(4, 16, 32) / 3), torch.randn(20, 32) / 3  # two global views, two local ones
+    codes = [sinkhorn(torch.cat([view, earlier]), 0.05)[:16] for view in logits[:2]]
+    expected = loss.SwaVLoss(0.1)(logits[:2], logits[2:], [earlier] * 2)
+    torch.testing.assert_close(dino(logits, codes, 0.1), expected.squeeze(), atol=1e-5, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Queue of negative keys of momentum contrast (MoCo)."""
+"""Queue of embeddings of earlier batches: negatives of MoCo, support set of NNCLR, more images for SwAV's codes."""
 
 import torch
 from torch import Tensor, nn
@@ -6,11 +6,11 @@ from torch.nn.functional import normalize
 
 
 class Queue(nn.Module):
-    """Queue of the last `length` keys, the negatives of MoCo (He et al. 2020); initialized with random directions.
+    """Queue of the last `length` embeddings (keys), initialized with random directions (He et al. 2020, MoCo).
 
     Args:
-        length: keys that are kept, K.
-        dimension: of each key, D.
+        length: embeddings that are kept, K.
+        dimension: of each embedding, D.
     """
 
     def __init__(self, length: int, dimension: int):
@@ -24,3 +24,10 @@ class Queue(nn.Module):
         index = (self.oldest + torch.arange(len(keys), device=keys.device)) % len(self.keys)
         self.keys[index] = keys.to(self.keys)
         self.oldest.add_(len(keys)).remainder_(len(self.keys))
+
+    @torch.no_grad()
+    def nearest(self, embeddings: Tensor) -> Tensor:
+        """The key of highest cosine similarity to each embedding (N, D), which need not be normalized."""
+        with torch.autocast(embeddings.device.type, enabled=False):
+            similarity = embeddings.float() @ self.keys.float().T
+        return self.keys[similarity.argmax(1)]

@@ -1,0 +1,67 @@
+"""SupCon: supervised contrastive learning (Khosla et al. 2020)."""
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from modules.contracts import Batch, ConfigError
+from modules.contracts.data_info import DataInfo
+from modules.heads import Projection
+from modules.heads.base import EmbeddingHead, HeadFactory
+from modules.losses.contrastive import supcon
+from tasks.pretraining import Pretraining, positive
+
+
+class SupCon(Pretraining):
+    """Supervised pretraining: pull the views of all images of a class together, push other classes apart.
+
+    Args:
+        head: projection head; only the backbone is kept afterward.
+        embed_dim: size D of the embeddings that are compared.
+        temperature: divides the cosine similarities.
+    """
+
+    views = (2, 2)
+    protocols: ClassVar[dict[str, str]] = {
+        "loss": "supervised contrastive loss of two augmented views, within batches of one device"
+    }
+
+    def __init__(
+        self, head: HeadFactory[EmbeddingHead] = Projection, embed_dim: int = 128, temperature: float = 0.1, **kwargs
+    ):
+        super().__init__(**kwargs)
+        positive(embed_dim=embed_dim, temperature=temperature)
+        self.head = self.attach(EmbeddingHead, head, embed_dim)
+        self.temperature = temperature
+
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
+        if stage != "predict" and data.batch_size is not None:  # of plain loaders the first batch tells
+            self._check_classes(data.classes is not None)
+
+    def _check(self, batch: Batch) -> None:
+        super()._check(batch)
+        self._check_classes("label" in batch or self.trainer.predicting)
+
+    def _check_classes(self, known: bool) -> None:
+        if not known:
+            raise ConfigError(
+                f"SupCon compares images by class, but {self.data.name} has no labels: choose --data with classes, or "
+                "a method that needs none, such as --config tasks/simclr.yaml"
+            )
+
+    def chance_loss(self) -> float | None:
+        pairs = self.data.batch_size and self.data.batch_size * self.trainer.world_size
+        return math.log(2 * pairs - 1) if pairs else None
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
+        return self.answer(self.head, image)
+
+    def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
+        views = batch["views"]
+        first, second, label = self.global_batch([*self(torch.cat(views)).chunk(2), batch["label"]])
+        embeddings = torch.cat([first, second])
+        return {"loss": supcon(embeddings, label.repeat(2), self.temperature), "embeddings": embeddings}
