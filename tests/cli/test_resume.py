@@ -23,7 +23,7 @@ RANDOM = {
     "autoencoder": "--model.noise 0.2".split(),  # and codes that are drawn
     "moco": "--model.queue_size 96 --model.symmetric true".split(),
     "nnclr": "--model.queue_size 96".split(),
-    "swav": "--model.queue_size 48 --model.prototypes 64 --data.local_views 1".split(),  # used from the third step on
+    "swav": "--model.queue_size 48 --model.prototypes 32 --data.local_views 1".split(),  # used from the third step on
     "lejepa": [],  # directions are drawn
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1 "
     "--model.drop_block 0.3 --model.pooling fractional --model.init lsuv".split(),
