@@ -62,7 +62,7 @@ class DropBlock:
 def _places(backbone: Backbone, stages: int) -> dict[str, bool]:
     """Layers behind which blocks are dropped, by name; true for maps with channels last."""
     levels = len(backbone.features.channels)
-    if stages > levels:
+    if stages > max(levels, 2):  # the default holds for all networks
         raise ConfigError(
             f"model.drop_block_stages is {stages}, but {backbone.name} has {levels}: set {levels} or less"
         )
