@@ -32,17 +32,9 @@ NONE, SUPERVISED = "none", "supervised"
 ROWS = {  # a start of the backbone -> tasks/NAME.yaml that makes it
     NONE: None,
     SUPERVISED: "classification",
-    "autoencoder": "autoencoder",
-    "rotation": "rotation",
-    "jigsaw": "jigsaw",
-    "colorization": "colorization",
-    "masked_patches": "masked_patches",
-    "simclr": "simclr",
-    "moco": "moco",
-    "moco_v3": "moco_v3",
-    "byol": "byol",
-    "simsiam": "simsiam",
-    "dino": "dino",
+    **{name: name for name in ("autoencoder", "rotation", "jigsaw", "colorization", "masked_patches")},
+    **{name: name for name in ("simclr", "moco", "moco_v3", "byol", "simsiam", "dino")},
+    **{name: name for name in ("vicreg", "barlow_twins", "swav", "nnclr", "supcon", "lejepa")},
 }
 WATCHED = ["val/knn", "val/probe", "val/rankme", "val/lidar", "val/alignment", "val/uniformity"]
 COLUMNS = {  # a task -> its options
