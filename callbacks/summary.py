@@ -71,6 +71,11 @@ class Summary(L.Callback):
             f"{max(g.get('initial_lr', 0.0) for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers
         ]
         CONSOLE.print(f"  effective batch size {effective:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
+        counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
+        count, trained = sum(size for size, _ in counts), sum(size for size, learns in counts if learns)
+        if trained < count:
+            share = f"{trained / count:.1%}".replace("%", " %")
+            CONSOLE.print(f"  {trained / 1e6:.3f} M of {count / 1e6:.3f} M parameters are trained ({share})")
         if trainer.limit_val_batches == 0:
             CONSOLE.print("  no validation (trainer.limit_val_batches is 0): the last weights are the result")
         elif not data.has("val"):

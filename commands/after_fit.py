@@ -11,8 +11,8 @@ from callbacks.stop_early import StopEarly
 from commands.checkpoints import first_saved
 from datamodules import DataModule
 from modules.contracts import ConfigError
-from modules.training.transfer import export_backbone, read_checkpoint
-from tasks import Task
+from modules.training.transfer import export_backbone, export_lora, read_checkpoint
+from tasks import Task, VisionTask
 
 
 def export_and_test(trainer: Trainer, task: Task, data: DataModule, results: Results) -> None:
@@ -35,6 +35,11 @@ def export_and_test(trainer: Trainer, task: Task, data: DataModule, results: Res
     if trainer.is_global_zero and task.backbone:
         path, name = folder / "backbone.safetensors", type(task).__name__
         export_backbone(task.exported, path, task=name, epoch=checkpoint["epoch"] + 1)
+        if isinstance(task, VisionTask) and task.lora.rank and task.weights:
+            path, scale = folder / "lora.safetensors", task.lora.scale
+            trained = [own for own, p in task.backbone.net.named_parameters() if p.requires_grad]
+            about = {"task": name, "epoch": checkpoint["epoch"] + 1}
+            export_lora(task.exported, path, trained, task.weights, scale, **about)
     results.set_weights(chosen.stem, checkpoint["epoch"])
     tested = data.has("test")
     if data.has("val") and trainer.limit_val_batches != 0 and not _validated(task, chosen, tested):

@@ -149,9 +149,14 @@ def resolve_weights(weights: str) -> str:
 
 def resolve_starts(init_args: Any) -> None:
     """Resolve the paths among a task's settings that it starts from."""
-    for name in ("weights", "self_critical"):
-        if init_args.get(name):
-            init_args[name] = resolve_weights(init_args[name])
+    for settings, name in (
+        (init_args, "weights"),
+        (init_args, "self_critical"),
+        (init_args, "teacher"),
+        (init_args.get("distill") or {}, "teacher"),
+    ):
+        if settings.get(name):
+            settings[name] = resolve_weights(settings[name])
     if runs := init_args.get("ensemble"):
         runs = runs.split(",") if isinstance(runs, str) else runs
         init_args["ensemble"] = [resolve_weights(run) if run else run for run in runs]

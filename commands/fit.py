@@ -166,8 +166,8 @@ class CLI(LightningCLI):
         link(self.settings, self.datamodule, known, self.checkpoint, judging=self.subcommand == "evaluate")
         self.model = parser.instantiate(Namespace(model=self.settings.model)).model
         if self.subcommand == "fit":
-            check_views(self.model, self.datamodule)
             check_task(self.model, self.settings, before)
+            check_views(self.model, self.datamodule)
         set_whole_images(self.model, self.datamodule, str(self.subcommand), typed_data(self.typed)[1])
         answer_by(None if self.subcommand == "explain" else self.exported, self.model, self.datamodule)
 

@@ -73,6 +73,11 @@ def check_task(task: Task, settings: Namespace, before: dict[str, Any]) -> None:
         task.check_fit()
     given = settings.trainer.callbacks or []
     given = {one.class_path.rpartition(".")[2]: one for one in (given if isinstance(given, list) else [given])}
+    if "BackboneFinetuning" in given and isinstance(task, VisionTask) and task.lora.rank:
+        raise ConfigError(
+            "trainer.callbacks: BackboneFinetuning unfreezes the whole backbone, but model.lora trains adapters in its "
+            "place: leave one of them out"
+        )
     finder = "trainer.callbacks: LearningRateFinder" if "LearningRateFinder" in given else ""
     if finder and settings.find_lr:
         raise ConfigError(f"find_lr is true beside {finder}: leave one of them out")

@@ -9,6 +9,7 @@ from tasks.classification import Classification
 from tasks.colorization import Colorization
 from tasks.detection import Detection
 from tasks.dino import DINO
+from tasks.distillation import Distillation
 from tasks.fast_style import FastStyle
 from tasks.gan import GAN, WGAN
 from tasks.ijepa import IJEPA
@@ -45,6 +46,7 @@ __all__ = [
     "Classification",
     "Colorization",
     "Detection",
+    "Distillation",
     "FastStyle",
     "InstanceSegmentation",
     "Jigsaw",

@@ -23,7 +23,7 @@ from modules.text.search import greedy, sample
 from modules.text.show_attend_tell import ShowAttendTell
 from modules.text.tokens import BOS, EOS, PAD
 from modules.training.checkpoint_file import read_run
-from modules.training.transfer import fingerprint
+from modules.training.fingerprint import fingerprint
 from tasks.text_generation import TextGeneration
 from tasks.vision import VisionTask
 
@@ -113,7 +113,10 @@ class Captioning(TextGeneration, VisionTask):
     def on_fit_start(self) -> None:
         if not self.cache_features:
             return
-        trainer, key = self.trainer, f"{fingerprint(self.backbone)} {self.feature_level} {self.trainer.precision}"
+        trainer, key = (
+            self.trainer,
+            f"{fingerprint(self.backbone.state_dict())} {self.feature_level} {self.trainer.precision}",
+        )
         if trainer.is_global_zero:
             rank_zero_info(self.data.cache_features(self._seen, key))
         trainer.strategy.barrier()

@@ -28,6 +28,7 @@ from modules.training.mixing import Mixing
 from tasks.base import Stage
 from tasks.classification_training import ClassificationTraining
 from tasks.ensemble import Ensemble
+from tasks.logit_distillation import Distill
 
 
 class Classification(ClassificationTraining):
@@ -55,6 +56,7 @@ class Classification(ClassificationTraining):
             Accuracy and loss of the training are those of changed images.
         adversarial_eps: largest change of a pixel of 0..1, as a number or a fraction such as 8/255.
         adversarial_steps: gradient steps of `pgd`; n of them make a training step n + 1 times as long.
+        distill: distillation of the logits of a trained run in training (Hinton et al. 2015).
         tta: test-time augmentation: average the probabilities of several crops, of all places, or of mirror images.
         ensemble: other runs whose probabilities are averaged with those of this one, outside of training; run
             directories or .ckpt files, separated by commas.
@@ -83,6 +85,7 @@ class Classification(ClassificationTraining):
         adversarial: Method = "none",
         adversarial_eps: float | str = "8/255",
         adversarial_steps: int = 7,
+        distill: Distill = Distill(),
         tta: CropTTA = CropTTA(),
         ensemble: list[str] | str | None = None,
         **kwargs,
@@ -108,6 +111,7 @@ class Classification(ClassificationTraining):
         self.configure_mixing(mixup, cutmix, mixing)
         self.configure_auxiliaries(aux_loss_weight, count, aux_levels)
         self.configure_robustness(AdversarialTraining(adversarial, adversarial_eps, adversarial_steps), jsd_weight)
+        self.configure_distillation(distill)
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro"),

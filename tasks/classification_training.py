@@ -12,6 +12,7 @@ from modules.losses.classification import jensen_shannon
 from modules.training.adversarial_training import AdversarialTraining
 from modules.training.mixing import Mixer, Mixing
 from modules.training.mixing.mixer import UNMIXED, Mix, gradient_saliency
+from tasks.logit_distillation import Distill, LogitTeacher
 from tasks.vision import VisionTask
 
 
@@ -68,6 +69,28 @@ class ClassificationTraining(VisionTask):
             )
         self.views = (2, 8)
 
+    def configure_distillation(self, distill: Distill) -> None:
+        """Set the distillation of logits, behind all others.
+
+        Raises:
+            ConfigError: layers inside of the network are mixed, which the teacher does not see, views are compared, or
+                the loss is of no softmax.
+        """
+        self.distill = LogitTeacher(distill) if distill.teacher else None
+        if self.distill is None:
+            return
+        if self.mixer.settings.hidden or self.jsd_weight:
+            raise ConfigError(
+                "model.distill shows the teacher the images of the batch: leave out model.mixing of layers inside of "
+                "the network, and jsd_weight"
+            )
+        loss = getattr(self.head, "kind", "cross_entropy")
+        if loss not in ("cross_entropy", "focal"):
+            raise ConfigError(
+                f"model.distill compares softmax probabilities, but model.head.loss is {loss}: take cross_entropy or "
+                "leave model.distill out"
+            )
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.jsd_weight and "views" in batch:
             batch["image"], *batch["views"] = batch["views"]
@@ -95,14 +118,23 @@ class ClassificationTraining(VisionTask):
         if others:
             consistency = jensen_shannon([self.head.probabilities(one) for one in (logits, *others)])
             values["loss_consistency"], total = consistency, total + self.jsd_weight * consistency
+        if self.distill is not None:
+            soft = self.distill.loss(self, logits, image)
+            values["loss_distillation"], total = soft, total + self.distill.distill.weight * soft
         self.log_step(values, len(label))
         return total
 
     def check_sides(self, sides: dict[str, int]) -> None:
         super().check_sides(sides)
-        side = next(iter(sides.values()), None)
-        if side is not None:
+        for option, side in list(sides.items())[:1]:
             self.mixer.check(self.backbone, side, side)
+            if self.distill is not None and self.distill.loaded is not None:
+                self.distill.check_side(self, side, option)
+
+    def check_fit(self) -> None:
+        super().check_fit()
+        if self.distill is not None:
+            self.distill.load(self)
 
     def _mix(self, batch: Batch, index: int) -> Mix:
         """The mixing of a batch in training, a function of seed, epoch and batch."""

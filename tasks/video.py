@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
+from modules.backbones.lora import merged
 from modules.contracts import Batch, ConfigError, FusionFactory, Prediction
 from modules.contracts.data_info import DataInfo, class_names
 from modules.export import ClipClassifier, Graph, Preprocess, clip_graph
@@ -113,7 +114,7 @@ class Video(VisionTask):
         return class_score(self(batch["video"]), targets)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
-        network = deepcopy(ClipClassifier(self.backbone, self.fusion, self.head)).eval()
+        network = deepcopy(ClipClassifier(merged(self.backbone), self.fusion, self.head)).eval()
         return {"model": clip_graph(preprocess, self.backbone, network, ["label", "scores"], self.frames)}
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:

@@ -8,6 +8,7 @@ from modules.backbones import by_name
 from modules.backbones.activations import Activation
 from modules.backbones.exchange import Pooling, exchange_layers
 from modules.backbones.fold_batchnorm import folded
+from modules.backbones.lora import LoRA, adapted, add_adapters, merged, norm_layers
 from modules.backbones.reach import pools_plainly, survey
 from modules.contracts import Backbone, ConfigError, check_range, refuse_raw
 from modules.heads.base import H, Head, HeadFactory, through
@@ -39,6 +40,7 @@ class VisionTask(InitialWeights):
             drawn for each image in training.
         output_stride: stride of the backbone's coarsest map, by dilation; 8 or 16 keep detail for dense tasks.
         frozen: freeze the backbone, with its normalization layers in eval mode; only the rest is trained.
+        lora: train low-rank adapters in place of the backbone's weights, such as `--model.lora.rank 8`.
         compile: compile the backbone with torch.compile; the first step takes a minute or so longer.
         fold_batchnorm: fold batch norms into the convolutions before them and reparameterize RepVGG, in validate, test
             and predict: the same answers but for rounding, faster.
@@ -60,6 +62,7 @@ class VisionTask(InitialWeights):
         pooling: Pooling = "max",
         output_stride: Literal[8, 16, 32] = 32,
         frozen: bool = False,
+        lora: LoRA = LoRA(),
         compile: bool = False,
         fold_batchnorm: bool = False,
         **kwargs,
@@ -79,7 +82,11 @@ class VisionTask(InitialWeights):
                 f"{backbone.name} takes clips, not images: choose another --model.backbone, such as resnet18"
             )
         exchange_layers(backbone, activation, pooling)
-        check_init(self.init, self.weights, frozen)
+        check_init(self.init, self.weights, frozen, lora.rank)
+        if lora.rank and frozen:
+            raise ConfigError(
+                f"model.lora.rank is {lora.rank}, but model.frozen is true: adapters are trained, so leave out one"
+            )
         if drop_block and frozen:
             raise ConfigError(f"model.drop_block is {drop_block:g}, but model.frozen is true: leave one of them out")
         if drop_block and compile:
@@ -87,15 +94,16 @@ class VisionTask(InitialWeights):
                 "model.drop_block rises in every step, for which model.compile compiles anew: leave out one"
             )
         self.drop_block = DropBlock(backbone, drop_block, drop_block_size, drop_block_stages)
-        self.backbone, self.frozen = backbone, frozen
+        self.backbone, self.frozen, self.lora = backbone, frozen, lora
         self.backbone.register_forward_pre_hook(refuse_raw)
-        self.reach = survey(backbone)
+        self.reach = add_adapters(backbone, lora) if lora.rank else survey(backbone)
         self.backbone.to(memory_format=self.backbone.memory_format)
         if frozen:
             self.backbone.requires_grad_(False).eval()
         self.trainable = {name for name, p in backbone.net.named_parameters() if p.requires_grad}
         self.train_used()
         self.compiled, self.fold_batchnorm = compile, fold_batchnorm
+        self.unmerged: list[Backbone] = []  # in a list, so that its tensors are not saved
         if compile:
             self.backbone.compile()  # in place, so that its tensors keep their names
 
@@ -149,6 +157,8 @@ class VisionTask(InitialWeights):
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
+        for layer in norm_layers(self.backbone.net) if self.lora.rank and not self.lora.norms else ():
+            layer.eval()
         return self
 
     def on_validation_start(self) -> None:
@@ -170,15 +180,33 @@ class VisionTask(InitialWeights):
             return
         if self.classifier is not None and not self.loaded:
             self._load()
-        if not self.fold_batchnorm:
+        if self.fold_batchnorm:
+            self.backbone, self.fold_batchnorm = folded(self.backbone), False
+        elif adapted(self.backbone.net):
+            self.unmerged, self.backbone = [self.backbone], merged(self.backbone)
+        else:
             return
-        self.backbone, self.fold_batchnorm = folded(self.backbone), False
         if self.compiled:
             self.backbone.compile()
 
+    def on_validation_end(self) -> None:
+        self._unmerge()
+
+    def on_test_end(self) -> None:
+        self._unmerge()
+
+    def on_predict_end(self) -> None:
+        self._unmerge()
+
+    def _unmerge(self) -> None:
+        """Put the backbone with its adapters back, as they were, so that the task can be trained and saved."""
+        if self.unmerged:
+            self.backbone, self.unmerged = self.unmerged.pop(), []
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["backbone"] = describe(self.backbone) | {"pooled": self.pools}
+        scale = {"lora_scale": self.lora.scale} if self.lora.rank else {}
+        checkpoint["backbone"] = describe(self.backbone) | {"pooled": self.pools} | scale
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)

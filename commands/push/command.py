@@ -12,6 +12,7 @@ from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.push.card import Pushed, card
 from commands.push.reading import Trained, read_run
+from modules.backbones.lora import merged
 from modules.contracts import ConfigError, DataError, from_here, writing
 from modules.contracts.repositories import check_repository
 from modules.training.checkpoint_file import read_checkpoint
@@ -86,7 +87,7 @@ def write_folder(run: Trained, folder: Path, repository: str, license: str | Non
     task = Task.load_from_checkpoint(run.checkpoint, map_location="cpu", **given).eval()
     if not isinstance(task, VisionTask):
         raise ConfigError(f"push takes runs with a backbone, but a {type(task).__name__} has none")
-    backbone, head = task.exported, task.head if isinstance(task, Classification) else None
+    backbone, head = merged(task.exported), task.head if isinstance(task, Classification) else None
     _check_own(folder)
     try:
         with writing(folder, "--out"):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.overrides import TorchFunctionMode
 
+from modules.backbones.lora import merged
 from modules.contracts import Backbone
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, Conv2dSame)  # exactly these: others compute their weights on the way
@@ -27,7 +28,7 @@ def folded(backbone: Backbone) -> Backbone:
     Args:
         backbone: stays as it is.
     """
-    backbone = deepcopy(backbone).eval().requires_grad_(False)
+    backbone = merged(backbone).eval().requires_grad_(False)
     backbone.net = reparameterize_model(backbone.net, inplace=True)
     for convolution, norm in _pairs(backbone):
         _fold(backbone, convolution, norm)

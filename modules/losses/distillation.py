@@ -15,6 +15,37 @@ def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
         return -functional.cosine_similarity(predictions.float(), targets.detach().float(), dim=1).mean()
 
 
+def similarity_to_queue(student: Tensor, teacher: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy (B,) of a student's similarities to a queue against its teacher's, in float32.
+
+    Each is a softmax over cosines; no gradient reaches the teacher (Fang et al. 2021, SEED).
+
+    Args:
+        student: (B, D) features.
+        teacher: (B, D) features of the same images.
+        queue: (K, D) normalized features of other images by the teacher.
+        temperature: divides the cosines, > 0.
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        found, wanted = (functional.normalize(x.float()) @ queue.T.float() / temperature for x in (student, teacher))
+        return -(wanted.detach().softmax(1) * found.log_softmax(1)).sum(1)
+
+
+def soft_targets(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Mean KL divergence of softened probabilities, times the squared temperature (Hinton et al. 2015), in float32.
+
+    The square keeps the size of the gradients. No gradient reaches the teacher.
+
+    Args:
+        student: (B, C) logits.
+        teacher: (B, C) logits.
+        temperature: divides both, > 0; higher is softer.
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        logs, wanted = ((logits.float() / temperature).log_softmax(1) for logits in (student, teacher.detach()))
+        return temperature**2 * functional.kl_div(logs, wanted, reduction="batchmean", log_target=True)
+
+
 def teacher_probabilities(logits: Tensor, center: Tensor, temperature: float) -> Tensor:
     """Centered and sharpened (..., K) softmax of a teacher (Caron et al. 2021, DINO, equation 1), in float32."""
     return ((logits.detach().float() - center) / temperature).softmax(-1)

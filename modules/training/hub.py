@@ -137,6 +137,12 @@ def read_repository(source: str, backbone: Backbone) -> Weights:
     return Weights(net.state_dict(), about | known, source)
 
 
+def repository_name(source: str) -> str | None:
+    """Name of the network whose weights a repository has; null where it does not say it."""
+    name = _read_config(source).get("architecture")
+    return name.removeprefix(f"{OWN}/") if isinstance(name, str) else None
+
+
 def _read_config(source: str) -> dict[str, Any]:
     try:
         config = json.loads(repository_file(source, CONFIG).read_text(encoding="utf-8"))

@@ -80,14 +80,15 @@ def unit_variance(network: nn.Module, forward: Callable[[], object]) -> int:
     return len(seen)
 
 
-def check_init(way: Init | None, weights: str | None, frozen: bool) -> None:
+def check_init(way: Init | None, weights: str | None, frozen: bool, lora_rank: int = 0) -> None:
     """Refuse an initialization of a network that begins with weights, or is not trained.
 
     Raises:
         ConfigError: names the setting that does not go with it.
     """
-    if way is not None and (weights or frozen):
-        other = f"model.weights is {weights}" if weights else "model.frozen is true"
+    if way is not None and (weights or frozen or lora_rank):
+        kept = "model.frozen is true" if frozen else f"model.lora.rank is {lora_rank}"
+        other = f"model.weights is {weights}" if weights else kept
         raise ConfigError(f"model.init is {way}, but {other}: leave one of them out")
 
 

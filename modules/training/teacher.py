@@ -7,6 +7,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from modules.backbones.lora import Adapter
 from modules.contracts import Backbone
 from modules.heads.base import Head, through
 from modules.training.ema import ema_update
@@ -31,7 +32,7 @@ class Teacher(nn.Module):
         for module in self.net.modules():
             if isinstance(module, DropPath):
                 module.drop_prob = 0.0
-            elif isinstance(module, nn.Dropout):
+            elif isinstance(module, nn.Dropout | Adapter):
                 module.p = 0.0
 
     @torch.no_grad()

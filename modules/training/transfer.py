@@ -1,7 +1,7 @@
 """Transfer of weights between tasks: loading and exporting of backbones, here only."""
 
-import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from modules.backbones import by_name
 from modules.backbones.activations import MaxoutUnit
 from modules.backbones.classics.vgg import deepen
 from modules.backbones.exchange import exchange_layers
+from modules.backbones.lora import adapted, merge, merged_tensors, without_adapters
 from modules.backbones.reach import survey
 from modules.contracts import Backbone, ConfigError, DataError, Weights, writing
 from modules.contracts.repositories import is_repository
 from modules.training.adaptation import adapt_channels, adapt_time
 from modules.training.checkpoint_file import read_checkpoint, read_plain
+from modules.training.classifier_weights import first_of, load_classifier, without_classifier
 from modules.training.growing import is_deeper
 from modules.training.hub import read_repository, repository_file
+from modules.training.lora_file import apply_lora, scale_of, trained_tensors
 from modules.training.metadata import check_about, check_changed
 
 
@@ -41,23 +44,34 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
         DataError: no such file, or not a checkpoint; never unpickles anything but tensors and plain values.
         ConfigError: weights of another architecture; names the tensors that do not fit.
     """
-    tensors, about, label, last = _read(backbone, source)
+    found = tensors, about, label, last = _read(backbone, source)
     check_about(about, label)
     check_changed(backbone, about, label)
     epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
+    if isinstance(start := about.get("start"), str):
+        said = load_backbone(backbone, start, classifier)
+        apply_lora(backbone, found)
+        _take_statistics(backbone, about)
+        return f"{said}, with {len(tensors)} tensors that LoRA trained from {label}{epoch}"
     if is_deeper(backbone, about.get("name", "")):
-        shallower = _as_described(about)
+        if adapted(backbone.net):
+            raise ConfigError(
+                f"model.lora trains adapters alone, but {backbone.name} from {label} has layers that start afresh: "
+                "leave model.lora out"
+            )
+        shallower = described_backbone(about)
         load_backbone(shallower, source)
         filled = deepen(backbone.net, shallower.net)
         _take_statistics(backbone, about)
         if classifier is not None:
-            last = _without_classifier(tensors, shallower.net.state_dict(), shallower, last)[1]
-            _load_classifier(classifier, last, label)
+            last = without_classifier(tensors, shallower.net.state_dict(), shallower, last)[1]
+            load_classifier(classifier, last, label)
         some = f"{', '.join(filled)} of {backbone.name}"
         return f"backbone: {some} from {shallower.name} in {label}{epoch}; all its other layers start afresh"
     tensors = adapt_time(adapt_channels(tensors, backbone), backbone)
-    own = backbone.net.state_dict()
-    tensors, last = _without_classifier(tensors, own, backbone, last)
+    state = backbone.net.state_dict()
+    own = without_adapters(state)
+    tensors, last = without_classifier(tensors, own, backbone, last)
     fresh = _fresh(backbone, own, tensors)
     tensors |= {key: own[key] for key in fresh}
     wrong = [
@@ -70,22 +84,24 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
         ],
     ]
     if wrong:
-        raise ConfigError(f"weights from {label} do not fit {backbone.name}: {_first(wrong)}{_advice(backbone, about)}")
-    own.update(tensors)  # keeps the versions of layers, which torch reads
-    backbone.net.load_state_dict(own)
+        raise ConfigError(
+            f"weights from {label} do not fit {backbone.name}: {first_of(wrong)}{_advice(backbone, about)}"
+        )
+    state.update(tensors)  # keeps the versions of layers, which torch reads
+    backbone.net.load_state_dict(state)
     _take_statistics(backbone, about)
     if classifier is not None:
-        _load_classifier(classifier, last, label)
+        load_classifier(classifier, last, label)
     backbone.mark_untrained(fresh or about.get("untrained", ()))
-    said = f"; {_first(fresh)} are not in it and start afresh" if fresh else ""
+    said = f"; {first_of(fresh)} are not in it and start afresh" if fresh else ""
     if backbone.untrained and not fresh:
-        said = f"; {_first(list(backbone.untrained))} were not trained there"
+        said = f"; {first_of(list(backbone.untrained))} were not trained there"
     return f"backbone: {len(own) - len(fresh)}/{len(own)} tensors from {label}{epoch}{said}"
 
 
-def _as_described(about: dict[str, Any]) -> Backbone:
+def described_backbone(about: dict[str, Any], in_channels: int = 3) -> Backbone:
     """The backbone that weights say they are of, with the layers that were exchanged in it."""
-    backbone = by_name(about["name"])
+    backbone = by_name(about["name"], about.get("small_images", False), in_channels=in_channels)
     exchange_layers(backbone, about.get("activation"), about.get("pooling", "max"))
     return backbone
 
@@ -123,26 +139,38 @@ def weights_file(source: str) -> Path:
 
 
 def export_backbone(backbone: Backbone, path: Path, **about: Any) -> None:
-    """Write `backbone.safetensors` under timm's own names, with name and input statistics as metadata.
+    """Write `backbone.safetensors` under timm's own names, adapters merged, with name and input statistics as metadata.
 
     Plain timm loads it: `timm.create_model(name, num_classes=0, checkpoint_path=path)`.
     """
-    about = {**describe(backbone), **about}
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in backbone.net.state_dict().items()}
+    _write(path, merged_tensors(backbone.net), {**describe(backbone), **about})
+
+
+def export_lora(
+    backbone: Backbone, path: Path, trained: Collection[str], start: str, scale: float, **about: Any
+) -> None:
+    """Write `lora.safetensors`: adapters, and what was trained beside them in the backbone.
+
+    Args:
+        backbone: with adapters.
+        path: of the file.
+        trained: names of the trained parameters in `backbone.net`, adapters included.
+        start: `model.weights` that it started from, which the file is read with again.
+        scale: factor of the adapters.
+        about: more metadata.
+    """
+    tensors, rest = trained_tensors(backbone.net, trained)
+    lora = {"lora_scale": scale, "start": start, "start_hash": rest}
+    _write(path, tensors, {**describe(backbone), **lora, **about})
+
+
+def _write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     partial = path.with_suffix(".tmp")
     with writing(path):
         # not save_file, whose errors do not say what the operating system said
         partial.write_bytes(save(tensors, metadata={"format": "pt"} | {k: json.dumps(v) for k, v in about.items()}))
         partial.replace(path)
-
-
-def fingerprint(module: nn.Module) -> str:
-    """Hash of all tensors of a module, 32 hexadecimal digits."""
-    state = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        state.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return state.hexdigest()[:32]
 
 
 def describe(backbone: Backbone) -> dict[str, Any]:
@@ -178,9 +206,9 @@ def _read_checkpoint(path: Path) -> Weights:
     prefix = checkpoint.get("backbone", {}).get("prefix", "backbone.net.")
     tensors = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     if not tensors:
-        raise DataError(f"{path} has no backbone in it: its tensors are {_first(list(checkpoint['state_dict']))}")
+        raise DataError(f"{path} has no backbone in it: its tensors are {first_of(list(checkpoint['state_dict']))}")
     about = checkpoint.get("backbone", {}) | ({"epoch": checkpoint["epoch"] + 1} if "epoch" in checkpoint else {})
-    return Weights(tensors, about, str(path))
+    return Weights(merge(tensors, scale_of(about, str(path))), about, str(path))
 
 
 def _pretrained(backbone: Backbone) -> Weights:
@@ -199,30 +227,6 @@ def _take_statistics(backbone: Backbone, about: dict[str, Any]) -> None:
         backbone.std.copy_(torch.tensor(about["std"]))
 
 
-def _without_classifier(
-    tensors: dict[str, Tensor], own: dict[str, Tensor], backbone: Backbone, last: dict[str, Tensor]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Split a library's tensors into those of the backbone and those of the classifier."""
-    names = backbone.config.get("classifier") or ()
-    names = [names] if isinstance(names, str) else names
-    above = [name.rpartition(".")[0] for name in names]  # such as `head`, with a norm beside `head.linear`
-    whole = [name for name in above if name and not any(key.startswith(f"{name}.") for key in own)]
-    parts = tuple(f"{name}." for name in (*names, *whole))
-    left = {key: value for key, value in tensors.items() if key not in own and key.startswith(parts)}
-    return {key: value for key, value in tensors.items() if key not in left}, left or last
-
-
-def _load_classifier(classifier: nn.Module, tensors: dict[str, Tensor], label: str) -> None:
-    own = classifier.state_dict()
-    found = {key: tensors[key] for key in own if key in tensors and tensors[key].shape == own[key].shape}
-    if lacking := [key for key in own if key not in found]:
-        raise ConfigError(
-            f"model.head is pretrained, but {label} has no such classifier ({_first(lacking)}): add --model.weights "
-            f"pretrained, or leave --model.head out"
-        )
-    classifier.load_state_dict(found)
-
-
 def _fresh(backbone: Backbone, own: dict[str, Tensor], tensors: dict[str, Tensor]) -> list[str]:
     """Names of the layers behind the last map, where exports of old lack all of them, or of Maxout put into others."""
     lacking = [key for key in own if key not in tensors]
@@ -231,7 +235,7 @@ def _fresh(backbone: Backbone, own: dict[str, Tensor], tensors: dict[str, Tensor
     if all(key.startswith(added) for key in lacking):
         return lacking
     reach = survey(backbone)
-    return lacking if set(lacking) == reach.pooled.difference(*reach.maps) else []
+    return lacking if set(lacking) == own.keys() & reach.pooled.difference(*reach.maps) else []
 
 
 def _advice(backbone: Backbone, about: dict[str, Any]) -> str:
@@ -244,8 +248,3 @@ def _advice(backbone: Backbone, about: dict[str, Any]) -> str:
 
 def _size(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _first(words: list[str], count: int = 3) -> str:
-    more = f" and {len(words) - count} more" if len(words) > count else ""
-    return ", ".join(words[:count]) + more

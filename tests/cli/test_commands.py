@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 import tasks
 from commands.arguments import typed_class
 from commands.checkpoints import resolve_weights
+from modules.backbones import by_name
 from modules.metrics.bootstrap import load
 from modules.training.precision import Hardware
+from modules.training.transfer import export_backbone
 from tests.helpers.commands import results, values
 from tests.helpers.errors import line_naming, sentence
 from tests.helpers.explained import assert_explains, assert_has_features
@@ -40,7 +42,8 @@ SERVED |= {"simclr", "translation", "video"}  # one of each kind of samples and 
 FOUND = "--model.head.score_threshold 0 --model.head.proposals 10 --model.head.detections 3".split()
 EXPLAINED = {"detection": FOUND, "instance_segmentation": FOUND, "simclr": ["--target", "own/0.png"]}
 EXPLAINED |= {"translation": ["--model.search.min_length", "2"]}  # a trial's own sentences are empty
-OWN = {"jigsaw": ["--data.image_size", "64"], "captioning": SHORT}  # jigsaw's tiles are parts of the image
+OWN = {"distillation": ["--model.teacher", "teacher.safetensors"]}
+OWN |= {"jigsaw": ["--data.image_size", "64"], "captioning": SHORT}  # jigsaw's tiles are parts of the image
 
 
 @pytest.fixture
@@ -55,6 +58,7 @@ def short_scores(monkeypatch, tmp_path_factory) -> None:
 def test_every_yaml_fits_validates_tests_and_predicts(graft, path, short_scores, capsys):
     config = ["--config", f"tasks/{path.name}"]
     tiny = TEXT if path.stem == "translation" else TINY + OWN.get(path.stem, [])
+    export_backbone(by_name("test_vit"), Path("teacher.safetensors"))
     assert graft("fit", *config, *tiny, *FEWER)[0] == 0
     out = capsys.readouterr().out
     assert "python cli.py" in out.partition("next")[2]  # what to type next

@@ -16,6 +16,8 @@ import pytest
 import torch
 import wandb
 
+from modules.backbones import by_name
+from modules.training.transfer import export_backbone
 from tests.helpers.commands import EXPLANATIONS, ROOT, command_line, environment, values
 from tests.helpers.forks import forked
 from tests.helpers.wandb_records import Logged
@@ -56,7 +58,7 @@ TYPED += ["--trainer.accelerator", "cpu", "--trainer.log_every_n_steps", "1", "-
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", TASKS, ids=lambda p: p.stem)
 def test_every_yaml_trains_on_two_processes_without_any_option(tmp_path, path):
-    assert two_processes(["fit", "--config", str(path), *few(path.stem)], tmp_path) == ""
+    assert two_processes(["fit", "--config", str(path), *few(path.stem, tmp_path)], tmp_path) == ""
     assert any(metric.startswith("test/") for metric in values(tmp_path / "runs" / path.stem / "latest"))
 
 
@@ -64,7 +66,7 @@ def test_every_yaml_trains_on_two_processes_without_any_option(tmp_path, path):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", TASKS, ids=lambda p: p.stem)
 def test_every_other_command_of_every_yaml_answers_on_two_processes_as_on_one(graft, tmp_path, path):
-    assert graft("fit", "--config", str(path), *few(path.stem), "--run_dir", "run")[0] == 0
+    assert graft("fit", "--config", str(path), *few(path.stem, tmp_path), "--run_dir", "run")[0] == 0
     for command in ("validate", "test", "predict"):
         made = command == "predict" and path.stem in ("gan", "wgan")
         data = ["--data", "LatentSamples", "--data.count", "31"] if made else FEW[2:6] + FEW[8:10]
@@ -125,9 +127,12 @@ def strict(work: Callable[[], int]) -> Callable[[], int]:
     return run
 
 
-def few(task: str) -> list[str]:
-    """Settings of a short run of a YAML."""
+def few(task: str, folder: Path) -> list[str]:
+    """Settings of a short run of a YAML, whose teacher, if it needs one, is put into a folder."""
     size = ["--data.image_size", "64"] if task in ("jigsaw", "captioning", "detection") else SMALL
+    if task == "distillation":
+        export_backbone(by_name("test_vit"), folder / "teacher.safetensors")
+        size = [*size, "--model.teacher", str(folder / "teacher.safetensors")]
     return [*FEW, *(TEXT if task == "translation" else size)]
 
 

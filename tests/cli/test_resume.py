@@ -27,7 +27,8 @@ RANDOM = {
     "lejepa": [],  # directions are drawn
     "semantic_segmentation": "--model.head.dropout 0.2 --data.balanced 0.5 --model.drop_path 0.1 "
     "--model.drop_block 0.3 --model.pooling fractional --model.init lsuv".split(),
-    "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5]".split(),
+    "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5] --model.lora.rank 4 "
+    "--model.lora.dropout 0.2".split(),
     "video": "--model.head.dropout 0.2 --model.drop_path 0.1 --data.crop [0.5,1] --data.frames 4".split(),
     "translation": "--data.train 200 --data.batch_tokens 800 --model.encoder.width 32 --model.decoder.width 32 "
     "--model.average_last_epochs 2 --model.search.max_length 20".split(),  # dropout, and batches by length

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from modules.backbones.lora import LoRA
 from modules.heads import Projection, Prototypes
 from modules.training.optim import Optim
 from tasks import (
@@ -33,6 +34,7 @@ from tests.helpers.training import quiet
 STEPS, BATCH = 10, 8
 SETTINGS = {
     "SimCLR": (SimCLR, {}),
+    "SimCLR, LoRA": (SimCLR, {"lora": LoRA(4)}),
     "MoCo": (MoCo, {"queue_size": 32, "shuffle_bn_groups": 1}),
     "MoCo, symmetric": (MoCo, {"queue_size": 32, "shuffle_bn_groups": 1, "symmetric": True}),
     "MoCoV3": (MoCoV3, {}),

@@ -1,0 +1,118 @@
+"""Trained backbone as the teacher of another one: built and loaded when it is needed, and saved nowhere."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from modules.backbones.size import check_stride, size_error, zeros
+from modules.contracts import Backbone, ConfigError, DataError
+from modules.contracts.repositories import is_repository
+from modules.training.hub import repository_name
+from modules.training.metadata import check_about
+from modules.training.transfer import described_backbone, load_backbone, read_weights, weights_file
+
+
+class PretrainedTeacher:
+    """Teacher in evaluation mode without gradients.
+
+    It is no module, so that checkpoints hold it not, and its weights are read from their source at the first use.
+
+    Args:
+        source: of its weights, as `model.weights`.
+        name: of its backbone; null is read from the weights' metadata.
+        in_channels: of the student's images.
+
+    Raises:
+        ConfigError: no source, no name to be found, or a network for clips.
+        DataError: no weights at the source.
+    """
+
+    def __init__(self, source: str | None, name: str | None, in_channels: int = 3):
+        if not source:
+            raise ConfigError(
+                "distillation needs a teacher: add --model.teacher RUN, a file of weights, hf-hub:OWNER/NAME, or "
+                "pretrained with --model.teacher_backbone NAME"
+            )
+        self.source = source
+        about = _about(source, name)
+        self.name = about["name"]
+        self.loaded: Backbone | None = None
+        with torch.random.fork_rng(devices=[]):
+            self.blank = described_backbone(about, in_channels)
+        if self.blank.temporal:
+            raise ConfigError(f"model.teacher is {self.name}, which takes clips, not images: choose another")
+
+    def load(self) -> Backbone:
+        """The teacher with its weights, which are read now if they are not yet.
+
+        Raises:
+            ConfigError: they are of another network.
+            DataError: they cannot be read.
+        """
+        if self.loaded is None:
+            said = load_backbone(self.blank, self.source)
+            rank_zero_info(f"teacher {self.name}: {said.removeprefix('backbone: ')}")
+            self.loaded = self.blank.eval().requires_grad_(False)
+        return self.loaded
+
+    @torch.no_grad()
+    def features(self, image: Tensor, student: Backbone) -> Tensor:
+        """Pooled features (B, D), float32.
+
+        Args:
+            image: (B, C, H, W), normalized for the student.
+            student: whose mean and standard deviation the images have.
+        """
+        teacher = self.load().to(image.device, image.dtype)
+        return teacher.pool(teacher(teacher.standardize(student.restore(image)))).float()
+
+    def check_side(self, side: int, option: str) -> None:
+        """Check the side of images, in pixels, that an option sets.
+
+        Raises:
+            ConfigError: the teacher does not take them.
+        """
+        check_stride(self.blank, side, option)
+        image = zeros(self.blank, 1, side, side)
+        if sentence := size_error(self.blank, image, ValueError("it fails"), ", or take another teacher", option):
+            raise sentence
+
+    def check_student(self, student: Backbone, weights: str | None) -> None:
+        """Check that the student does not begin with the teacher's own weights.
+
+        Raises:
+            ConfigError: it does.
+        """
+        if weights and self.name == student.name and _place(weights) == _place(self.source):
+            raise ConfigError(
+                f"model.teacher and model.weights are both {self.source}, so that there is nothing to learn: leave out "
+                "model.weights, or take another teacher"
+            )
+
+
+def _place(source: str) -> str | Path:
+    return source if source == "pretrained" or is_repository(source) else weights_file(source).resolve()
+
+
+def _about(source: str, name: str | None) -> dict[str, Any]:
+    """What weights say of their network, under the name that is typed, if any: with one, they may be gone by now."""
+    about: dict[str, Any] = {}
+    try:
+        if is_repository(source):
+            about = {} if name else {"name": repository_name(source)}
+        elif source != "pretrained":
+            about = read_weights(source).about
+            check_about(about, source)
+    except DataError:
+        if not name:
+            raise
+    if name:
+        return about | {"name": name}
+    if not about.get("name"):
+        raise ConfigError(
+            f"model.teacher {source} does not say of which network it is: add --model.teacher_backbone NAME"
+        )
+    return about
