@@ -98,7 +98,7 @@ class Distillation(Pretraining):
     def _each(self, found: Tensor, wanted: Tensor) -> Tensor:
         """Loss (B,) of each image."""
         if self.queue is not None:
-            return similarity_to_queue(found, wanted, self.queue.keys, self.temperature)
+            return similarity_to_queue(found, wanted, self.queue.keys.clone(), self.temperature)
         if self.form == "mse":
             return (found - wanted).square().mean(1)
         return 1 - functional.cosine_similarity(found, wanted)

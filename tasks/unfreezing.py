@@ -30,13 +30,14 @@ class Unfreezing(Task):
             on, stage 4 of the backbone learns beside the head, and from epoch 4 on everything. Until then a part stays
             as it is, with its normalization layers in eval mode. Stages are the levels of the backbone's maps, from
             stage0; layers go by their names in the backbone. `2:stage4@0.1` is with a factor on the learning rate of
-            what begins to learn then (staged learning rates).
+            what begins to learn then (staged learning rates). Pretraining takes it with `weights`.
 
     Attributes: `locked` are the names of the parameters that do not learn yet.
     """
 
     reach: Reach
     frozen: bool
+    weights: str | None
 
     def __init__(self, unfreeze: str | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -61,9 +62,13 @@ class Unfreezing(Task):
         """
         if not self.unfreeze_at:
             return
-        if self.frozen or self.pretraining:
-            why = "model.frozen is true" if self.frozen else f"{type(self).__name__} trains the whole backbone"
-            raise ConfigError(f"model.unfreeze trains parts of the backbone at given epochs, but {why}: leave one out")
+        if self.frozen:
+            raise ConfigError("model.unfreeze trains parts of the backbone, but model.frozen is true: leave one out")
+        if self.pretraining and not self.weights:
+            raise ConfigError(
+                f"model.unfreeze keeps what a backbone has learned, but this {type(self).__name__} begins at random: "
+                "add --model.weights to continue a pretraining, or leave it out"
+            )
         learning: set[str] = set()
         for _, part, factor in self.unfreeze_at:
             own = self.part(part)

@@ -76,9 +76,13 @@ class Adapter(nn.Module):
         self.up = nn.Parameter(layer.weight.new_zeros(len(layer.weight), lora.rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
+    def set_dropout(self, p: float) -> None:
+        """Set the probability, 0..1, of dropping inputs in training."""
+        self.p = p
+
 
 def _add(layer: Layer, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    adapter: Any = layer.get_submodule("lora")
+    adapter = layer.lora
     x = functional.dropout(inputs[0], adapter.p, adapter.training)
     if isinstance(layer, nn.Conv2d):
         change = functional.conv2d(layer._conv_forward(x, adapter.down, None), adapter.up[..., None, None])

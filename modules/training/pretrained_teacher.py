@@ -98,7 +98,7 @@ def _place(source: str) -> str | Path:
 
 
 def _about(source: str, name: str | None) -> dict[str, Any]:
-    """What weights say of their network, under the name that is typed, if any: with one, they may be gone by now."""
+    """Metadata of weights, under the name that is typed, if any: with one, the file may be gone by now."""
     about: dict[str, Any] = {}
     try:
         if is_repository(source):

@@ -32,8 +32,10 @@ class Teacher(nn.Module):
         for module in self.net.modules():
             if isinstance(module, DropPath):
                 module.drop_prob = 0.0
-            elif isinstance(module, nn.Dropout | Adapter):
+            elif isinstance(module, nn.Dropout):
                 module.p = 0.0
+            elif isinstance(module, Adapter):
+                module.set_dropout(0.0)
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:

@@ -54,20 +54,7 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
         _take_statistics(backbone, about)
         return f"{said}, with {len(tensors)} tensors that LoRA trained from {label}{epoch}"
     if is_deeper(backbone, about.get("name", "")):
-        if adapted(backbone.net):
-            raise ConfigError(
-                f"model.lora trains adapters alone, but {backbone.name} from {label} has layers that start afresh: "
-                "leave model.lora out"
-            )
-        shallower = described_backbone(about)
-        load_backbone(shallower, source)
-        filled = deepen(backbone.net, shallower.net)
-        _take_statistics(backbone, about)
-        if classifier is not None:
-            last = without_classifier(tensors, shallower.net.state_dict(), shallower, last)[1]
-            load_classifier(classifier, last, label)
-        some = f"{', '.join(filled)} of {backbone.name}"
-        return f"backbone: {some} from {shallower.name} in {label}{epoch}; all its other layers start afresh"
+        return f"{_load_shallower(backbone, source, found, classifier)}{epoch}; all its other layers start afresh"
     tensors = adapt_time(adapt_channels(tensors, backbone), backbone)
     state = backbone.net.state_dict()
     own = without_adapters(state)
@@ -97,6 +84,23 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
     if backbone.untrained and not fresh:
         said = f"; {first_of(list(backbone.untrained))} were not trained there"
     return f"backbone: {len(own) - len(fresh)}/{len(own)} tensors from {label}{epoch}{said}"
+
+
+def _load_shallower(backbone: Backbone, source: str, found: Weights, classifier: nn.Module | None) -> str:
+    """Load the weights of a shallower VGG, as its paper does; returns a line with the layers that were filled."""
+    if adapted(backbone.net):
+        raise ConfigError(
+            f"model.lora trains adapters alone, but {backbone.name} from {found.source} has layers that start afresh: "
+            "leave model.lora out"
+        )
+    shallower = described_backbone(found.about)
+    load_backbone(shallower, source)
+    filled = deepen(backbone.net, shallower.net)
+    _take_statistics(backbone, found.about)
+    if classifier is not None:
+        last = without_classifier(found.tensors, shallower.net.state_dict(), shallower, found.classifier)[1]
+        load_classifier(classifier, last, found.source)
+    return f"backbone: {', '.join(filled)} of {backbone.name} from {shallower.name} in {found.source}"
 
 
 def described_backbone(about: dict[str, Any], in_channels: int = 3) -> Backbone:

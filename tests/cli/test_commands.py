@@ -15,7 +15,7 @@ from commands.checkpoints import resolve_weights
 from modules.backbones import by_name
 from modules.metrics.bootstrap import load
 from modules.training.precision import Hardware
-from modules.training.transfer import export_backbone
+from modules.training.transfer import export_backbone, load_backbone
 from tests.helpers.commands import results, values
 from tests.helpers.errors import line_naming, sentence
 from tests.helpers.explained import assert_explains, assert_has_features
@@ -216,7 +216,9 @@ def test_an_average_of_the_weights_goes_with_any_optimizer(graft):
 def test_pretrained_weights_travel_through_files_into_a_new_task_and_into_plain_timm(graft, capsys):
     assert graft("fit", "--config", "tasks/simclr.yaml", *TINY, "--trainer.max_epochs", "1")[0] == 0
     run = Path("runs/simclr/latest")
-    for weights in (run, run / "backbone.safetensors", run / "checkpoints" / "last.ckpt"):
+    kept = (["--model.frozen", "true"], ["--model.frozen", "true"], ["--model.lora.rank", "4"])
+    sources = (run, run / "backbone.safetensors", run / "checkpoints" / "last.ckpt")
+    for weights, typed in zip(sources, kept, strict=True):
         capsys.readouterr()
         assert (
             graft(
@@ -228,14 +230,17 @@ def test_pretrained_weights_travel_through_files_into_a_new_task_and_into_plain_
                 str(weights),
                 "--trainer.max_epochs",
                 "1",
-                "--model.frozen",
-                "true",
+                *typed,
             )[0]
             == 0
         )
         before = load_file(run / "backbone.safetensors")
         after = load_file("runs/classification/latest/backbone.safetensors")
-        assert all(torch.equal(before[k], after[k]) for k in before)  # frozen, batch norm statistics included
+        assert before.keys() == after.keys()
+        same = all(torch.equal(before[k], after[k]) for k in before)  # frozen, batch norm statistics included
+        assert same == (typed == kept[0])
+    load_backbone(adapted := by_name("test_resnet"), "runs/classification/latest/lora.safetensors")
+    torch.testing.assert_close(dict(adapted.net.state_dict()), after)
     net = timm.create_model("test_resnet", num_classes=0, checkpoint_path=str(run / "backbone.safetensors"))
     assert torch.equal(net.state_dict()["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
 

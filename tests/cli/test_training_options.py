@@ -146,6 +146,8 @@ def test_options_of_training_that_would_not_count_are_refused(still, refused):
             "--trainer.callbacks+ BackboneFinetuning --trainer.callbacks.unfreeze_backbone_at_epoch=-1",
             ["BackboneFinetuning.unfreeze_backbone_at_epoch", -1],
         ),
+        ("--model.lora.rank 9999", ["model.lora.rank", 9999]),
+        ("--model.lora.rank 2 --trainer.callbacks+ BackboneFinetuning", ["BackboneFinetuning", "model.lora"]),
         (
             "--trainer.callbacks+ ModelPruning --trainer.callbacks.pruning_fn l1_unstructured",
             ["ModelPruning.use_global_unstructured", "false"],

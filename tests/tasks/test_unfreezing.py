@@ -6,9 +6,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from modules.backbones import by_name
 from modules.contracts import ConfigError
 from modules.training.optim import Optim
+<<<<<<< HEAD
 from tasks import Classification, SimCLR, unfreezing
+=======
+from modules.training.transfer import export_backbone, load_backbone
+from tasks import BYOL, Classification, SimCLR
+>>>>>>> d288464 (Continued pretraining trains its head first, and what was found in tests of adapters and teachers is mended)
 from tasks.unfreezing import read_schedule
 from tests.helpers.errors import assert_named, refuses, warnings_of
 from tests.helpers.training import quiet
@@ -113,12 +119,31 @@ def test_stages_divide_the_parameters_of_every_backbone():
     assert task.part("blocks.1") < task.part("stage0")
 
 
+@pytest.mark.parametrize("method", [SimCLR, BYOL])
+def test_a_continued_pretraining_trains_its_head_first_and_lower_layers_slowly(method, tmp_path):
+    export_backbone(classification().backbone, tmp_path / "start.safetensors")
+    optim = Optim(lr=1e-3, schedule="constant", layer_decay=0.5, warmup=0)
+    settings = {"weights": str(tmp_path / "start.safetensors"), "unfreeze": "0:head,1:all", "optim": optim}
+    image = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
+    data = DataLoader([{"views": [image, image.flip(3)]}], batch_size=None, collate_fn=dict)
+    for epochs in (1, 2):
+        torch.manual_seed(0)
+        task = method(backbone="test_resnet", **settings)
+        (trainer := quiet(max_epochs=epochs)).fit(task, data)
+        load_backbone(start := by_name("test_resnet"), settings["weights"])
+        moved = changed(start.net.state_dict(), task.backbone.net.state_dict())
+        assert bool(moved) == (epochs == 2)
+    rates = {id(p): group["lr"] for group in trainer.optimizers[0].param_groups for p in group["params"]}
+    first, last = next(task.backbone.net.parameters()), task.backbone.net.layer4[0].conv1.weight
+    assert rates[id(first)] < rates[id(last)] < 1e-3
+
+
 def test_parts_that_do_not_exist_and_other_texts_are_refused():
     with refuses(ConfigError, "model.unfreeze", "stage7", "test_resnet", "stage4", "layer4", "head", "all"):
         classification("0:head,1:stage7").check_fit()
     with refuses(ConfigError, "model.unfreeze", "model.frozen"):
         classification(frozen=True).check_fit()
-    with refuses(ConfigError, "model.unfreeze", "SimCLR"):
+    with refuses(ConfigError, "model.unfreeze", "SimCLR", "--model.weights"):
         SimCLR(backbone="test_resnet", unfreeze="0:head").check_fit()
     with refuses(ConfigError, "model.unfreeze", "0.1", "stage4", "already"):
         classification("0:all,1:stage4@0.1").check_fit()
