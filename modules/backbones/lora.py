@@ -71,19 +71,19 @@ class Adapter(nn.Module):
 
     def __init__(self, layer: Layer, lora: LoRA):
         super().__init__()
-        self.scale, self.p = lora.scale, lora.dropout
+        self.scale, self.dropout = lora.scale, lora.dropout
         self.down = nn.Parameter(layer.weight.new_empty(lora.rank, *layer.weight.shape[1:]))
         self.up = nn.Parameter(layer.weight.new_zeros(len(layer.weight), lora.rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def set_dropout(self, p: float) -> None:
         """Set the probability, 0..1, of dropping inputs in training."""
-        self.p = p
+        self.dropout = p
 
 
 def _add(layer: Layer, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     adapter = layer.lora
-    x = functional.dropout(inputs[0], adapter.p, adapter.training)
+    x = functional.dropout(inputs[0], adapter.dropout, adapter.training)
     if isinstance(layer, nn.Conv2d):
         change = functional.conv2d(layer._conv_forward(x, adapter.down, None), adapter.up[..., None, None])
     else:
