@@ -11,7 +11,7 @@ from modules.contracts import Batch, ConfigError
 from modules.heads import Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.distillation import similarity_to_queue
-from modules.training.negative_queue import Queue
+from modules.training.embedding_queue import Queue
 from modules.training.pretrained_teacher import PretrainedTeacher
 from tasks.pretraining import Costs, Pretraining, positive
 

@@ -9,12 +9,8 @@ from torch.utils.data import DataLoader
 from modules.backbones import by_name
 from modules.contracts import ConfigError
 from modules.training.optim import Optim
-<<<<<<< HEAD
-from tasks import Classification, SimCLR, unfreezing
-=======
 from modules.training.transfer import export_backbone, load_backbone
-from tasks import BYOL, Classification, SimCLR
->>>>>>> d288464 (Continued pretraining trains its head first, and what was found in tests of adapters and teachers is mended)
+from tasks import BYOL, Classification, SimCLR, unfreezing
 from tasks.unfreezing import read_schedule
 from tests.helpers.errors import assert_named, refuses, warnings_of
 from tests.helpers.training import quiet
