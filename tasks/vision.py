@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from modules.backbones import by_name
@@ -110,6 +111,14 @@ class VisionTask(InitialWeights):
     @property
     def named_networks(self) -> dict[str, nn.Module]:
         return {self.backbone.name: self.backbone}
+
+    def _start(self) -> None:
+        super()._start()
+        if self.lora.rank and not self.loaded:
+            rank_zero_warn(
+                f"model.lora.rank {self.lora.rank} trains small changes of random weights, which stay as they are: add "
+                "--model.weights RUN or pretrained"
+            )
 
     def attach(self, kind: type[H], head: HeadFactory[H], outputs: int) -> H:
         """A head of that kind for the backbone, on its pooled features if the head `pools`.

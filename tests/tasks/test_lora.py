@@ -13,8 +13,8 @@ from modules.backbones.lora import LoRA, adapted, add_adapters, merged, norm_lay
 from modules.contracts import Backbone, ConfigError, DataError
 from modules.training.optim import Optim
 from modules.training.transfer import export_backbone, export_lora, load_backbone
-from tasks import Classification, MoCo
-from tests.helpers.errors import refuses
+from tasks import Classification, MoCo, vision
+from tests.helpers.errors import assert_named, refuses, warnings_of
 from tests.helpers.training import quiet
 
 CLASSES = ["cat", "dog", "cow"]
@@ -192,3 +192,15 @@ def test_settings_that_cannot_work_are_refused(settings, names):
 def test_values_out_of_range_are_refused(settings, name):
     with refuses(ConfigError, f"model.lora.{name}"):
         LoRA(**settings)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_adapters_of_random_weights_are_warned_of(given, tmp_path):
+    file = tmp_path / "backbone.safetensors"
+    export_backbone(by_name("test_vit"), file)
+    task = classification(LoRA(2), weights=str(file) if given else None)
+    with warnings_of(vision) as said:
+        quiet(max_epochs=1, limit_train_batches=1).fit(task, batches(1))
+    assert len(said) == (not given)
+    for sentence in said:
+        assert_named(sentence, "model.lora.rank", 2, "--model.weights")
