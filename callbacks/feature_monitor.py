@@ -7,8 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.collectors.base import HASH_MULTIPLIER, Highest
+from callbacks.collectors.embedding import check_features, of_samples, shown
 from callbacks.results.metrics import check_data
-from modules.contracts import SURPLUS, Batch, ConfigError, check_range, check_sizes
+from modules.contracts import SURPLUS, Batch, check_range, check_sizes
 from modules.metrics.representation import alignment, lidar, rankme, uniformity
 
 MEANINGS = {
@@ -45,11 +46,7 @@ class FeatureMonitor(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage in ("fit", "validate"):
             check_data(trainer, self, "batch_size")
-            if not hasattr(pl_module, "features"):
-                raise ConfigError(
-                    f"FeatureMonitor judges features of images, and {type(pl_module).__name__} has none: leave the "
-                    "callback out"
-                )
+            check_features(pl_module, self)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.kept = Highest(self.samples)
@@ -59,14 +56,14 @@ class FeatureMonitor(Callback):
     ) -> None:
         if not self._due(trainer) or SURPLUS in batch:
             return
-        views = batch.get("views") or [batch["image"]]
+        views = batch.get("views") or [shown(batch, pl_module)]
         views = [view for view in views if view.shape == views[0].shape]  # without local crops
         first = (batch_idx * trainer.world_size + trainer.global_rank) * trainer.datamodule.batch_size
-        position = first + torch.arange(len(views[0]), device=views[0].device)
+        position = first + torch.arange(len(batch.get("id", views[0])), device=views[0].device)
         priority = -(position * HASH_MULTIPLIER % 2**32).float()
         if self.kept.takes(priority).any():
             with trainer.precision_plugin.forward_context():
-                features = torch.stack([pl_module.features(view).float() for view in views], 1)
+                features = torch.stack([of_samples(pl_module.features(view), batch) for view in views], 1)
             self.kept.update(priority, {"features": features})
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

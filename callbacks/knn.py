@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from callbacks.collectors.embedding import embed
+from callbacks.collectors.embedding import check_features, embed
 from callbacks.figures.curve import curve
 from callbacks.figures.log import log_figure
 from callbacks.results.metrics import check_data, classifies
@@ -90,11 +90,7 @@ class KNN(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "predict":
             return
-        if getattr(pl_module, "answered", False):  # its backbone has its initial weights
-            raise ConfigError(
-                "KNN evaluates features of the backbone, but an exported file answers in its place: leave the callback "
-                "out, or name the run with --ckpt_path in place of --onnx"
-            )
+        check_features(pl_module, self)
         check_data(trainer, self, "plain_dataloader", "classes")
         bank = trainer.datamodule.plain_dataloader("train") if stage == "fit" else None
         if bank is not None and trainer.datamodule.classes is not None:

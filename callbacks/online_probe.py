@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from callbacks.collectors.embedding import embed
+from callbacks.collectors.embedding import check_features, embed, of_samples, shown
 from callbacks.results.metrics import check_data
 from modules.contracts import Batch, check_range, check_sizes
 from modules.training.modes import evaluation_mode
@@ -32,6 +32,7 @@ class OnlineProbe(Callback):
         check_sizes("OnlineProbe", every=every)
         self.lr, self.every = lr, every
         self.probe: Probe | None = None
+        self.off = False
         self.protocols: dict[str, str] = {}  # log name -> protocol
         self._saved: dict[str, Any] | None = None  # of a checkpoint
 
@@ -42,16 +43,18 @@ class OnlineProbe(Callback):
     def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
             check_data(trainer, self, "plain_dataloader", "classes")
+            check_features(pl_module, self)
             if trainer.datamodule.classes is None:
-                rank_zero_info("The online probe is off: the images have no labels.")
+                self._turn_off()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        if trainer.datamodule.classes is None or "label" not in batch or batch["label"].ndim > 1:
+        if self.off or "label" not in batch or batch["label"].ndim > 1:
+            self._turn_off()
             return
-        image = batch["views"][0] if "views" in batch else batch["image"]
+        image = batch["views"][0] if "views" in batch else shown(batch, pl_module)
         context = trainer.precision_plugin.forward_context()
         with evaluation_mode(pl_module), torch.no_grad(), context:
-            features = pl_module.features(image).float()
+            features = of_samples(pl_module.features(image), batch)
         label = batch["label"]
         if trainer.world_size > 1:
             features, label = (pl_module.all_gather(one).flatten(0, 1) for one in (features, label))
@@ -82,6 +85,11 @@ class OnlineProbe(Callback):
                 if self._saved:
                     self.probe.load_state_dict(self._saved)
         return self.probe
+
+    def _turn_off(self) -> None:
+        if not self.off:
+            rank_zero_info("The online probe is off: the samples have no labels, one class each.")
+        self.off = True
 
     def _evaluate(self, trainer: Any, task: LightningModule, split: str) -> None:
         loader, classes = trainer.datamodule.plain_dataloader(split), trainer.datamodule.classes

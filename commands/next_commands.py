@@ -1,6 +1,5 @@
 """Commands that the end of another prints: test or validate, predict, evaluate and fine-tune a backbone."""
 
-import json
 import re
 import shlex
 import sys
@@ -17,6 +16,8 @@ from datamodules.base import Split
 from datamodules.setting_roles import roles_of
 from modules.contracts import ConfigError
 from modules.export import check_exportable
+from modules.training.metadata import built_by
+from modules.training.transfer import describe
 from modules.training.trusted import OWN as OWN_CODE
 from tasks import Detection, Task
 
@@ -185,10 +186,9 @@ def _backbone(argv: list[str], task: Task, config: str) -> list[str]:
     if typed:
         return typed + changed
     usual = read_yaml(find_config(config))["model"]["init_args"]
+    if task.backbone.arguments:  # of a YAML that builds it by class_path
+        return built_by(describe(task.backbone)) + changed
     words = [] if task.backbone.name == usual["backbone"] else ["--model.backbone", task.backbone.name]
-    if options := getattr(task.backbone, "own_options", None):  # of a YAML that builds it by class_path
-        words = ["--model.backbone", "Timm", "--model.backbone.name", task.backbone.name]
-        words += ["--model.backbone.options", json.dumps(options)]
     small = task.backbone.small_images
     return words + (["--model.small_images", "true"] if small and not usual.get("small_images") else []) + changed
 

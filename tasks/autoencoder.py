@@ -82,9 +82,6 @@ class AutoEncoder(Pretraining):
         self.image_size, self.latent, self.noise, self.beta = image_size, latent, noise, beta
         self.register_buffer("fixed_noise", torch.randn(FIXED, latent, generator=torch.Generator().manual_seed(0)))
 
-    def check_batch(self, size: int) -> None:
-        """Accept any batch size: no image is compared with another."""
-
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Normalized images (B, C, H, W) to mean and log variance of their code, (B, latent) each.
 

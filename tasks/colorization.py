@@ -50,9 +50,6 @@ class Colorization(Pretraining):
         if stage == "fit" and not self.trainer.ckpt_path:
             see_gray(self.backbone)
 
-    def check_batch(self, size: int) -> None:
-        """Accept any batch size: no image is compared with another."""
-
     def chance_loss(self) -> float | None:
         return math.log(COLORS)
 

@@ -36,8 +36,9 @@ class DINO(MomentumEncoderPretraining):
         center_momentum: momentum of that running mean, 0..1.
         freeze_last: number of first epochs in which the last layer is frozen.
         masked_loss_weight: weight of iBOT's loss (Zhou et al. 2022): half of the global views lack blocks of patches
-            before the student, which has to match the teacher's output on each of them, by the same head; 1 in the
-            paper, 0 is off. For Vision Transformers of timm.
+            before the student, which has to match the teacher's output on each of them, by the same head; 0 is off.
+            The mean is over masked patches: 0.5 is the paper's 1, whose mean is over views with and without masks. For
+            Vision Transformers of timm.
         mask_ratio: share of the patches that these views lack, (0, 1).
         momentum: of the teacher at the start, 0..1; higher follows more slowly.
         final_momentum: at the end; in between it follows a cosine, step by step.

@@ -57,6 +57,8 @@ class Distillation(Pretraining):
         self.hparams["teacher_backbone"] = self.teacher.name  # a checkpoint is built without the teacher's file
         width = self.teacher.blank.features.pooled
         self.head = self.attach(EmbeddingHead, head or partial(Projection, layers=1), width)
+        if loss == "queue":
+            self.refuse_averages("a queue of embeddings, of which an average means nothing")
         self.form, self.temperature = loss, temperature
         self.queue = Queue(queue_size, width) if loss == "queue" else None
 

@@ -47,9 +47,9 @@ class Pretraining(VisionTask):
         """Check the batch size per device.
 
         Raises:
-            ConfigError: too small.
+            ConfigError: too small for a method that compares images, by their views.
         """
-        if size < 2:
+        if size < 2 <= self.views[0]:
             raise ConfigError(f"{type(self).__name__} compares images: --data.batch_size must be 2 or more")
 
     def refuse_averages(self, owned: str) -> None:

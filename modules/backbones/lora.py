@@ -76,6 +76,11 @@ class Adapter(nn.Module):
         self.up = nn.Parameter(layer.weight.new_zeros(len(layer.weight), lora.rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
+    def widen(self, times: int) -> None:
+        """Take so many times the input channels, of a layer that is widened before training."""
+        self.down = nn.Parameter(self.down.data.repeat(1, times, *[1] * (self.down.ndim - 2)))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
     def set_dropout(self, p: float) -> None:
         """Set the probability, 0..1, of dropping inputs in training."""
         self.dropout = p

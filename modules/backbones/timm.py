@@ -1,5 +1,6 @@
 """Every timm model through the one backbone contract."""
 
+import json
 from functools import partial
 from typing import Any, Literal
 
@@ -74,8 +75,9 @@ class Timm(Backbone):
         asked = _options(in_channels, drop_path, attention, image_size)
         if options and options.keys() & asked.keys():
             raise ConfigError(f"options of {name} say {', '.join(options.keys() & asked.keys())} a second time")
-        self.own_options = options or {}
-        options = asked | self.own_options
+        said = {"attention": attention, "image_size": image_size, "options": options}
+        self.arguments = {key: value for key, value in said.items() if value and _plain(value)}
+        options = asked | (options or {})
         self.net, self.options = _create(name, ANY_SIZE.get(self.family, {}) | options), options
         self.output_stride = output_stride
         if self.family in LAST_BLOCKS:
@@ -167,6 +169,14 @@ def _options(
         "img_size": image_size,
     }
     return {key: value for key, value in asked.items() if value is not None}
+
+
+def _plain(value: Any) -> bool:
+    """True if a value is the same as JSON."""
+    try:
+        return json.loads(json.dumps(value)) == (list(value) if isinstance(value, tuple) else value)
+    except TypeError:
+        return False
 
 
 def _block(name: str, channels: int, **where: Any) -> nn.Module:

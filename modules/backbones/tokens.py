@@ -31,13 +31,18 @@ def token_grid(net: VisionTransformer, image: Tensor) -> tuple[int, int]:
     """Rows and columns of the patches of images (B, C, H, W).
 
     Raises:
-        ConfigError: the images do not fall into whole patches.
+        ConfigError: the images do not fall into whole patches, or are one patch, so that none is left to be hidden.
     """
     (height, width), (high, wide) = image.shape[-2:], net.patch_embed.patch_size
     if height % high or width % wide:
         raise ConfigError(
             f"images of {height} x {width} pixels do not fall into whole patches of {high} x {wide}: set "
             f"--data.image_size {-(-max(height, width) // high) * high}"
+        )
+    if (height, width) == (high, wide):
+        raise ConfigError(
+            f"images of {height} x {width} pixels are a single patch, but some are hidden and some are not: set "
+            f"--data.image_size {2 * high} or more"
         )
     return height // high, width // wide
 

@@ -81,6 +81,8 @@ class Backbone(nn.Module):
         pools: false where a task uses the maps alone; `forward` may then leave out what only `pool` needs.
         untrained: names of parameters in `net` that neither a run nor the weights it started from have trained.
         changed: layers that are others than published, such as `activation: softsign`; files of weights say them.
+        arguments: plain values that shape its tensors beside `name`, `small_images` and `in_channels`, such as
+            `options: {patch_size: 8}`; files of weights say them.
     """
 
     temporal: ClassVar[bool] = False
@@ -95,6 +97,7 @@ class Backbone(nn.Module):
     pools: bool = True
     untrained: tuple[str, ...] = ()
     changed: dict[str, str] = {}  # never changed in place
+    arguments: dict[str, Any] = {}  # never changed in place
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

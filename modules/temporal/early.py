@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from modules.backbones.lora import Adapter
 from modules.contracts import Backbone, ConfigError, Fusion, Maps
 from modules.temporal.frames import check_images, with_pooled
 
@@ -45,3 +46,5 @@ def _widen(conv: nn.Conv2d, times: int) -> None:
     drawn = torch.randn(old.shape[0], times * old.shape[1], *old.shape[2:]) * old.std() / math.sqrt(times)
     conv.weight = nn.Parameter(drawn.contiguous(memory_format=torch.channels_last), old.requires_grad)
     conv.in_channels *= times
+    if isinstance(adapter := getattr(conv, "lora", None), Adapter):
+        adapter.widen(times)

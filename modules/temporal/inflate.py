@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.backbones.lora import adapted
 from modules.contracts import Backbone, ConfigError, Fusion, Maps
 from modules.temporal.frames import check_images, last_level, mean_of_frames
 
@@ -21,7 +22,7 @@ class Inflate(Fusion):
         extent: frames that each convolution sees, an odd number.
 
     Raises:
-        ConfigError: an even extent, or a backbone without plain convolutions.
+        ConfigError: an even extent, a backbone without plain convolutions, or one with adapters.
     """
 
     def __init__(self, backbone: Backbone, frames: int, extent: int = 3):
@@ -33,6 +34,11 @@ class Inflate(Fusion):
         spatial = [
             (n, m) for n, m in backbone.net.named_modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)
         ]
+        if adapted(backbone.net):
+            raise ConfigError(
+                "fusion inflate replaces the convolutions that model.lora puts adapters beside: choose another "
+                "--model.fusion, or leave model.lora out"
+            )
         others = {type(conv).__name__ for _, conv in spatial if type(conv) is not nn.Conv2d}
         if not spatial or others:
             has = ", ".join(sorted(others)) or "none"

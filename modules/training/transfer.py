@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from modules.backbones import by_name
+from modules.backbones import Timm, by_name
 from modules.backbones.activations import MaxoutUnit
 from modules.backbones.classics.vgg import deepen
 from modules.backbones.exchange import exchange_layers
@@ -24,7 +24,7 @@ from modules.training.classifier_weights import first_of, load_classifier, witho
 from modules.training.growing import is_deeper
 from modules.training.hub import read_repository, repository_file
 from modules.training.lora_file import apply_lora, scale_of, trained_tensors
-from modules.training.metadata import check_about, check_changed
+from modules.training.metadata import ARGUMENTS, advice, check_about, check_changed
 
 
 def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None = None) -> str:
@@ -72,7 +72,7 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
     ]
     if wrong:
         raise ConfigError(
-            f"weights from {label} do not fit {backbone.name}: {first_of(wrong)}{_advice(backbone, about)}"
+            f"weights from {label} do not fit {backbone.name}: {first_of(wrong)}{advice(backbone, about)}"
         )
     state.update(tensors)  # keeps the versions of layers, which torch reads
     backbone.net.load_state_dict(state)
@@ -104,8 +104,12 @@ def _load_shallower(backbone: Backbone, source: str, found: Weights, classifier:
 
 
 def described_backbone(about: dict[str, Any], in_channels: int = 3) -> Backbone:
-    """The backbone that weights say they are of, with the layers that were exchanged in it."""
-    backbone = by_name(about["name"], about.get("small_images", False), in_channels=in_channels)
+    """The backbone that weights say they are of, as it was built, with the layers that were exchanged in it."""
+    name, small = about["name"], about.get("small_images", False)
+    if said := {key: about[key] for key in ARGUMENTS if key in about}:
+        backbone: Backbone = Timm(name, in_channels, small, **said)
+    else:
+        backbone = by_name(name, small, in_channels=in_channels)
     exchange_layers(backbone, about.get("activation"), about.get("pooling", "max"))
     return backbone
 
@@ -185,7 +189,12 @@ def describe(backbone: Backbone) -> dict[str, Any]:
         "mean": [round(x, 6) for x in backbone.mean.tolist()],
         "std": [round(x, 6) for x in backbone.std.tolist()],
     }
-    return about | backbone.changed | ({"untrained": list(backbone.untrained)} if backbone.untrained else {})
+    return (
+        about
+        | backbone.changed
+        | backbone.arguments
+        | ({"untrained": list(backbone.untrained)} if backbone.untrained else {})
+    )
 
 
 def _read_safetensors(path: Path) -> Weights:
@@ -240,14 +249,6 @@ def _fresh(backbone: Backbone, own: dict[str, Tensor], tensors: dict[str, Tensor
         return lacking
     reach = survey(backbone)
     return lacking if set(lacking) == own.keys() & reach.pooled.difference(*reach.maps) else []
-
-
-def _advice(backbone: Backbone, about: dict[str, Any]) -> str:
-    if about.get("name", backbone.name) != backbone.name:
-        return f"; they are of {about['name']}: add --model.backbone {about['name']}"
-    if about.get("small_images", backbone.small_images) != backbone.small_images:
-        return f"; add --model.small_images {str(about['small_images']).lower()}"
-    return ""
 
 
 def _size(tensor: Tensor) -> str:

@@ -5,9 +5,10 @@ import logging
 import pytest
 import torch
 
-from callbacks import OnlineProbe
+from callbacks import FeatureMonitor, OnlineProbe
 from callbacks.collectors.embedding import embed
 from modules.contracts import ConfigError
+from modules.metrics.representation import rankme
 from tests.helpers.errors import assert_named, refuses
 from tests.helpers.small_task import Data, MemoryLogger, Pretraining, Task
 
@@ -80,3 +81,71 @@ def test_without_labels_it_is_off_and_says_so(trainer, caplog):
 def test_a_value_out_of_range_is_refused(name, value):
     with refuses(ConfigError, f"OnlineProbe.{name}", value):
         OnlineProbe(**{name: value})
+
+
+class Clips(Data):
+    """Two clips of three frames of each video, in every split."""
+
+    def in_order(self, samples, collate=None):
+        def clips(chosen):
+            videos = torch.stack([sample["image"] for sample in chosen for _ in range(2)])
+            videos = videos[:, :, None].expand(-1, -1, 3, -1, -1)
+            rest = {"label": torch.tensor([s["label"] for s in chosen]), "id": [s["id"] for s in chosen]}
+            return {"video": videos, **rest}
+
+        return super().in_order(samples, clips)
+
+    def train_dataloader(self):
+        return self.plain_dataloader("train")
+
+
+class Video(Task):
+    required_keys = ("video", "label")
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return batch | {"video": self.backbone.normalize(batch["video"])}
+
+    def features(self, image):
+        return super().features(image.mean(2))
+
+    def training_step(self, batch, batch_idx):
+        return self.features(batch["video"]).square().mean()
+
+    def validation_step(self, batch, batch_idx):
+        return {"features": self.features(batch["video"]).unflatten(0, (-1, 2)).mean(1)}
+
+
+def test_videos_are_probed_and_monitored_by_the_mean_of_their_clips(trainer):
+    probe, monitor, logger = OnlineProbe(lr=0.05), FeatureMonitor(), MemoryLogger()
+    task, data = Video(lr=0.0), Clips()
+    run = trainer(probe, monitor, max_epochs=8, logger=logger)
+    run.fit(task, datamodule=data)
+    assert logger.values("val/probe")[-1] > 0.9
+    features, _ = embed(data.plain_dataloader("val"), run, task)
+    assert len(features) == 21
+    assert logger.values("val/rankme")[-1] == pytest.approx(rankme(features), rel=1e-5)
+
+
+def test_classes_without_one_label_each_turn_it_off_and_it_says_so(trainer, caplog):
+    class Boxes(Pretraining):
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            return super().on_after_batch_transfer({key: batch[key] for key in batch if key != "label"}, 0)
+
+    data = Data(views=True, labeled=False)
+    data.classes = ["circle", "square"]
+    with caplog.at_level(logging.INFO):
+        trainer(OnlineProbe()).fit(Boxes(), datamodule=data)
+    assert caplog.text.count("labels") == 1
+
+
+def test_a_task_without_features_of_its_own_is_refused(trainer):
+    class Blind(Pretraining):
+        features = property()
+
+    answered = Task()
+    answered.answered = True
+    for task in (Blind(), answered):
+        with refuses(ConfigError, "OnlineProbe"):
+            trainer(OnlineProbe()).fit(task, datamodule=Data())
+    with refuses(ConfigError, "FeatureMonitor", "--onnx"):
+        trainer(FeatureMonitor()).validate(answered, datamodule=Data(), verbose=False)

@@ -117,8 +117,9 @@ def test_a_sliding_window_is_exported_for_whole_images(tmp_path):
 
 
 def test_options_of_a_backbone_that_a_yaml_builds_are_named(tmp_path):
-    task = MAE(backbone=Timm("test_vit", options={"patch_size": 8}), decoder_depth=1)
+    task = MAE(backbone=Timm("test_vit", image_size=64, options={"patch_size": 8}), decoder_depth=1)
     lines = next_commands(["fit", "--config", "tasks/mae.yaml"], tmp_path, task, Shapes(train=8))
     words = following("\n".join(lines))["fine-tune"]
     assert words[words.index("--model.backbone.name") + 1] == "test_vit"
     assert words[words.index("--model.backbone.options") + 1] == '{"patch_size": 8}'
+    assert words[words.index("--model.backbone.image_size") + 1] == "64"  # positions are of that grid

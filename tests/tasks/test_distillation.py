@@ -124,6 +124,7 @@ def test_a_run_resumes_bit_for_bit_and_is_loaded_without_the_teachers_file(teach
         ({"teacher_backbone": "r3d_18"}, ["model.teacher", "r3d_18"]),
         ({"temperature": 0.0}, ["model.temperature"]),
         ({"loss": "queue", "queue_size": 0}, ["model.queue_size"]),
+        ({"loss": "queue", "ema_decay": 0.9}, ["queue", "--model.ema_decay"]),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, names, teacher):

@@ -264,6 +264,11 @@ def test_masked_tokens_of_the_student_are_compared_with_the_teachers_of_whole_im
             {"image": torch.zeros(2, 3, 40, 40)},
             ("40 x 40", 16, "--data.image_size 48"),
         ),
+        (
+            lambda: MAE(backbone="test_vit", **SMALL),
+            {"image": torch.zeros(2, 3, 16, 16)},
+            ("16 x 16", "--data.image_size 32"),
+        ),
     ],
 )
 def test_what_cannot_mask_tokens_is_one_sentence(make, batch: Batch, names):

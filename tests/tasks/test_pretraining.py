@@ -479,6 +479,11 @@ def test_what_cannot_work_is_one_sentence(task, batch, names):
         train(task(), batch, steps=1)
 
 
+@pytest.mark.parametrize("method", [Rotation, Colorization])
+def test_methods_that_compare_no_images_take_one_at_a_time(method):
+    train(method(**SMALL), image(images=1), steps=1)
+
+
 def test_a_checkpoint_with_another_queue_or_without_the_teacher_is_refused():
     task, other = MoCo(queue_size=64, **SMALL), MoCo(queue_size=32, **SMALL)
     with refuses(ConfigError, "MoCo", "queue.keys", [32, 128], [64, 128], "--ckpt_path", "--model.weights"):

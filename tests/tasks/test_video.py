@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from modules.backbones.lora import LoRA, adapted, merged
 from modules.contracts import ConfigError
 from modules.heads.base import ClassificationHead
 from modules.temporal import FUSIONS, Recurrent
@@ -118,6 +119,19 @@ def test_an_image_has_the_features_of_a_still_clip(kind):
     torch.testing.assert_close(task.features(image), task.features(still))
 
 
+@pytest.mark.parametrize("kind", set(FUSIONS) - {"inflate"})
+def test_adapters_of_every_fusion_are_trained_and_merged(kind):
+    task, clip = video(fusion=kind, lora=LoRA(2)).eval(), torch.rand(2, 3, 4, 32, 32)
+    layers = [m for layer in adapted(task.backbone.net).values() for m in [layer.lora]]
+    for layer in layers:
+        torch.nn.init.normal_(layer.up, std=0.05)
+    before = task(clip)
+    before.sum().backward()
+    assert layers and all(layer.down.grad is not None for layer in layers)
+    task.backbone = merged(task.backbone)
+    torch.testing.assert_close(task(clip), before, rtol=1e-3, atol=1e-4)
+
+
 def test_a_fusion_is_any_callable_of_backbone_and_frames():
     task = video(fusion=lambda backbone, frames: Recurrent(backbone, frames, hidden=5, layers=2))
     assert task.head.fc.in_features == 5
@@ -129,6 +143,7 @@ def test_a_fusion_is_any_callable_of_backbone_and_frames():
         ({"frames": None}, ("--model.frames",)),
         ({"backbone": "r3d_18", "fusion": "early"}, ("r3d_18", "fusion", "early", "--model.fusion")),
         ({"fusion": "slow", "frames": 7}, ("fusion", "slow", "--data.frames", 7)),
+        ({"fusion": "inflate", "lora": LoRA(2)}, ("--model.fusion", "inflate", "model.lora")),
         ({"classes": ["only"]}, ("--model.classes",)),
     ],
 )

@@ -19,7 +19,8 @@ from torch import nn
 from modules.backbones import Timm, by_name
 from modules.backbones.reach import freeze_norms
 from modules.contracts import ConfigError, DataError
-from modules.training.transfer import export_backbone, load_backbone, read_checkpoint
+from modules.training.metadata import check_about
+from modules.training.transfer import described_backbone, export_backbone, load_backbone, read_checkpoint, read_weights
 from tasks.classification import Classification
 from tests.helpers.errors import assert_named, refuses
 from tests.helpers.files import Bomb
@@ -252,6 +253,21 @@ def test_another_stem_is_refused_with_the_shapes_and_the_right_option(tmp_path):
     export_backbone(fresh("resnet18"), path)
     with refuses(ConfigError, path, "conv1.weight", "64x3x7x7", "64x3x3x3", "--model.small_images false"):
         load_backbone(fresh("resnet18", small_images=True), str(path))
+
+
+def test_a_network_of_other_arguments_is_built_again_from_its_weights_or_named(tmp_path):
+    path, arguments = tmp_path / "backbone.safetensors", {"image_size": (32, 32), "options": {"patch_size": 8}}
+    backbone, image = fresh("test_vit", **arguments), torch.rand(2, 3, 32, 32)
+    export_backbone(backbone, path)
+    again = described_backbone(read_weights(str(path)).about).eval()
+    load_backbone(again, str(path))
+    assert torch.equal(again(image)[-1], backbone(image)[-1])
+    words = ["--model.backbone Timm", "--model.backbone.name test_vit", "--model.backbone.image_size '[32, 32]'"]
+    for other in (fresh("test_vit"), fresh()):
+        with refuses(ConfigError, path, *words, "--model.backbone.options '{\"patch_size\": 8}'"):
+            load_backbone(other, str(path))
+    with refuses(DataError, "checkpoint_path"):
+        check_about({"options": {"checkpoint_path": "x"}}, "a file")
 
 
 @pytest.mark.parametrize(
