@@ -8,6 +8,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from modules.contracts import check_sizes
 from modules.metrics.representation import effective_rank, embedding_std
 
+FEWEST = 4
+"""Embeddings of a batch below which their spread and rank are small of any network."""
+
 
 class CollapseMonitor(Callback):
     """Log the spread and effective rank of pretraining embeddings, and warn once when they collapse.
@@ -33,8 +36,8 @@ class CollapseMonitor(Callback):
             return
         self._step = step
         embeddings = outputs["embeddings"]
-        if not embeddings.isfinite().all():
-            return  # no spectrum; TerminateOnNaN ends such a run
+        if len(embeddings) < FEWEST or not embeddings.isfinite().all():
+            return  # no spectrum; TerminateOnNaN ends a run that is not finite
         std, rank = embedding_std(embeddings), effective_rank(embeddings)
         pl_module.log_dict({"train/embedding_std": std, "train/effective_rank": rank}, batch_size=1)
         if (std < 0.1 or rank < 2) and not self._warned:

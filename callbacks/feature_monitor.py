@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
 from callbacks.collectors.base import HASH_MULTIPLIER, Highest
@@ -71,6 +72,9 @@ class FeatureMonitor(Callback):
             return
         self.kept.gather()
         views: Tensor = self.kept.kept()["features"]
+        if len(views) < 2:
+            rank_zero_info("FeatureMonitor is off: the val split has a single sample.")
+            return
         found = {"rankme": rankme(views[:, 0]), "uniformity": uniformity(views[:, 0])}
         if views.shape[1] > 1:
             found |= {"lidar": lidar(views), "alignment": alignment(views[:, 0], views[:, 1])}

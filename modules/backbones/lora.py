@@ -128,9 +128,12 @@ def add_adapters(backbone: Backbone, lora: LoRA) -> Reach:
             _remove(layer)
     if not adapted(net):
         chosen = f"model.lora.layers {lora.layers} matches no" if lora.layers else "it has no"
+        width, remedy = " of that width", "choose a lower rank or other layers"
+        if not any(_fits(layer) for _, layer in layers):  # such as a network for clips
+            width, remedy = "", "leave model.lora out, or choose another --model.backbone"
         raise ConfigError(
             f"model.lora.rank is {lora.rank}, but {backbone.name} gets no adapters: {chosen} linear layer or 2-d "
-            "convolution without groups of that width: choose a lower rank or other layers"
+            f"convolution without groups{width}: {remedy}"
         )
     norms = {id(p) for layer in norm_layers(net) for p in layer.parameters(recurse=False)} if lora.norms else set()
     for name, parameter in net.named_parameters():

@@ -27,6 +27,13 @@ def test_healthy_embeddings_pass_in_silence(trainer):
     assert logger.values("train/embedding_std")[0] > 0.5
 
 
+def test_a_batch_of_few_images_is_no_collapse(trainer):
+    with warnings_of(collapse_monitor) as said:
+        task = Pretraining(embeddings=lambda features: features[:1])
+        trainer(CollapseMonitor(every=1)).fit(task, datamodule=Data(views=True))
+    assert not said
+
+
 def test_supervised_tasks_are_left_alone(trainer):
     logger = MemoryLogger()
     trainer(CollapseMonitor(every=1), logger=logger).fit(Task(), datamodule=Data())

@@ -54,6 +54,12 @@ def test_a_few_samples_are_spread_over_the_split(trainer):
     assert max(seen) > 13 and min(seen) < 7 and len(set(labels[seen].tolist())) > 1
 
 
+def test_a_single_sample_has_no_statistics(trainer):
+    data = Data()
+    data.sizes["val"] = (1, 1)
+    assert not logged(trainer, data, Task())
+
+
 def test_measures_every_few_epochs_and_the_last(trainer):
     logger = MemoryLogger()
     task, data = Task(), Data()

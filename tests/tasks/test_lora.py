@@ -162,6 +162,11 @@ def test_a_resumed_training_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path):
     assert all(torch.equal(value, expected[key]) for key, value in found.items())
 
 
+def test_a_network_for_clips_alone_is_refused_with_another_remedy_than_the_rank():
+    with refuses(ConfigError, "model.lora.rank", "r3d_18", "--model.backbone"):
+        add_adapters(by_name("r3d_18"), LoRA(1))
+
+
 def test_a_momentum_encoder_follows_the_adapters():
     torch.manual_seed(0)
     task = MoCo(backbone="test_vit", queue_size=16, lora=LoRA(4, dropout=0.5))
