@@ -137,10 +137,12 @@ def read_repository(source: str, backbone: Backbone) -> Weights:
     return Weights(net.state_dict(), about | known, source)
 
 
-def repository_name(source: str) -> str | None:
-    """Name of the network whose weights a repository has; null where it does not say it."""
-    name = _read_config(source).get("architecture")
-    return name.removeprefix(f"{OWN}/") if isinstance(name, str) else None
+def repository_about(source: str) -> dict[str, Any]:
+    """Metadata of the network whose weights a repository has: its `name`, if given, and what this program wrote."""
+    config = _read_config(source)
+    name, known = config.get("architecture"), config.get(OWN)
+    named = {"name": name.removeprefix(f"{OWN}/")} if isinstance(name, str) else {}
+    return named | (known if isinstance(known, dict) else {})
 
 
 def _read_config(source: str) -> dict[str, Any]:

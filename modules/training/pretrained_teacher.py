@@ -10,7 +10,7 @@ from torch import Tensor
 from modules.backbones.size import check_stride, size_error, zeros
 from modules.contracts import Backbone, ConfigError, DataError
 from modules.contracts.repositories import is_repository
-from modules.training.hub import repository_name
+from modules.training.hub import repository_about
 from modules.training.metadata import check_about
 from modules.training.transfer import described_backbone, load_backbone, read_weights, weights_file
 
@@ -101,10 +101,8 @@ def _about(source: str, name: str | None) -> dict[str, Any]:
     """Metadata of weights, under the name that is typed, if any: with one, the file may be gone by now."""
     about: dict[str, Any] = {}
     try:
-        if is_repository(source):
-            about = {} if name else {"name": repository_name(source)}
-        elif source != "pretrained":
-            about = read_weights(source).about
+        if source != "pretrained":
+            about = repository_about(source) if is_repository(source) else read_weights(source).about
             check_about(about, source)
     except DataError:
         if not name:

@@ -7,12 +7,13 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from modules.backbones import by_name
+from modules.backbones import Timm, by_name
 from modules.contracts import ConfigError, DataError
 from modules.losses.distillation import similarity_to_queue, soft_targets
 from modules.training.mixing import Mixing
 from modules.training.optim import Optim
 from modules.training.pretrained_teacher import PretrainedTeacher
+from modules.training.timm_format import write_format
 from modules.training.transfer import export_backbone, load_backbone
 from tasks import Classification, Distillation
 from tasks.logit_distillation import Distill
@@ -130,6 +131,16 @@ def test_a_run_resumes_bit_for_bit_and_is_loaded_without_the_teachers_file(teach
 def test_settings_that_cannot_work_are_refused(settings, names, teacher):
     with refuses(ConfigError, *names):
         distillation(**{"teacher": teacher} | settings)
+
+
+def test_a_teacher_of_other_options_is_built_as_its_file_or_repository_says(tmp_path):
+    backbone = Timm("test_vit", image_size=32, options={"patch_size": 8}).eval()
+    export_backbone(backbone, tmp_path / "teacher.safetensors")
+    write_format(tmp_path, backbone, None, None, (32, 32))
+    student, image = by_name("test_resnet"), torch.rand(2, 3, 32, 32)
+    expected = backbone.pool(backbone(backbone.standardize(student.restore(image))))
+    for source in (str(tmp_path / "teacher.safetensors"), f"local-dir:{tmp_path}"):
+        torch.testing.assert_close(PretrainedTeacher(source, None).features(image, student), expected)
 
 
 def test_a_teacher_of_other_images_or_with_the_students_own_weights_is_refused(tmp_path, teacher):
