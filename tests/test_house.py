@@ -140,3 +140,42 @@ def test_attributes_that_are_set_from_outside_are_found():
         "        other.x += 1\n        made = A()\n        made.size = 2\n        library.option = 3\n"
     )
     assert set_from_outside({"a.py": source}) == ["a.py: self.x (6): self.x.size", "a.py: other (7): other.x"]
+
+
+def unordered(source: str) -> list[int]:
+    """Lines of `parametrize` over a set that is not sorted: its order differs between workers of pytest-xdist."""
+    found = []
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        if getattr(call.func, "attr", "") != "parametrize" or len(call.args) < 2:
+            continue
+        values = call.args[1]
+        ordered = isinstance(values, ast.Call) and getattr(values.func, "id", "") == "sorted"
+        made = [getattr(node.func, "id", "") for node in ast.walk(values) if isinstance(node, ast.Call)]
+        sets = {"set", "frozenset"} & set(made) or any(isinstance(n, ast.Set | ast.SetComp) for n in iterated(values))
+        found += [call.lineno] if sets and not ordered else []
+    return found
+
+
+def iterated(values: ast.expr) -> list[ast.expr]:
+    """The expression, the operands of a difference or union, and what a comprehension or an unpacking runs over."""
+    inside: list[ast.expr] = []
+    if isinstance(values, ast.BinOp):
+        inside = [values.left, values.right]
+    elif isinstance(values, ast.ListComp | ast.GeneratorExp):
+        inside = [one.iter for one in values.generators]
+    elif isinstance(values, ast.List | ast.Tuple):
+        inside = [one.value for one in values.elts if isinstance(one, ast.Starred)]
+    return [values, *(part for one in inside for part in iterated(one))]
+
+
+def test_no_test_is_parametrized_over_a_set():
+    files = tracked("tests/*.py")
+    found = [f"{path.relative_to(ROOT)}:{line}" for path in files for line in unordered(path.read_text())]
+    assert len(files) > 100 and not found
+
+
+def test_sets_are_found_in_parameters():
+    wrong = ["set(A) - {1}", "{1, 2}", "[x for x in {1, 2}]", "[*{1, 2}]", "{x for x in A}", "A - {1}"]
+    right = ["sorted({1, 2})", "[{1, 2}, {3}]", "[x for x in A if x not in {1}]", "A"]
+    assert [bool(unordered(f"pytest.mark.parametrize('x', {one})")) for one in wrong] == [True] * len(wrong)
+    assert not any(unordered(f"pytest.mark.parametrize('x', {one})") for one in right)

@@ -119,7 +119,7 @@ def test_an_image_has_the_features_of_a_still_clip(kind):
     torch.testing.assert_close(task.features(image), task.features(still))
 
 
-@pytest.mark.parametrize("kind", set(FUSIONS) - {"inflate"})
+@pytest.mark.parametrize("kind", [kind for kind in FUSIONS if kind != "inflate"])
 def test_adapters_of_every_fusion_are_trained_and_merged(kind):
     task, clip = video(fusion=kind, lora=LoRA(2)).eval(), torch.rand(2, 3, 4, 32, 32)
     layers = [m for layer in adapted(task.backbone.net).values() for m in [layer.lora]]
