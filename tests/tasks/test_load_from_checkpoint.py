@@ -31,6 +31,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "Colorization": NET,
     "DINO": NET | {"prototypes": 8},
     "Detection": NET | CLASSES,
+    "Distillation": NET | {"teacher": "no.safetensors", "teacher_backbone": "test_vit"},
     "FastStyle": NET | {"styles": ["strokes"], "width": 4, "blocks": 1, "image_size": 32},
     "GAN": TWO,
     "IJEPA": VIT | {"predictor_width": 8, "predictor_depth": 1, "predictor_heads": 2},
