@@ -15,7 +15,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from modules.contracts import suggest
 from modules.contracts.kinds import members
 
-MOST = 30  # names of classes in one sentence
+MOST = 50  # names of classes in one sentence
 WORDS = {NoneType: "null", int: "a whole number", float: "a number", str: "text"}
 PLURALS = {int: "whole numbers", float: "numbers", str: "texts", bool: "true or false"}
 COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
@@ -28,6 +29,7 @@ class Pretraining(VisionTask):
     monitor = "val/loss"
     mode = "min"
     pretraining = True
+    batch_index = 0
 
     def on_data(self, data: DataInfo, stage: str) -> None:
         super().on_data(data, stage)
@@ -76,6 +78,7 @@ class Pretraining(VisionTask):
         raise NotImplementedError
 
     def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        self.batch_index = index
         results = self.compute_loss(batch, None)
         results.pop("each", None)
         shown = {"loss": results["loss"]}
@@ -122,10 +125,16 @@ class Pretraining(VisionTask):
     def of_this_device(self, images: int, draw: Callable[[int], Iterable[Tensor]]) -> list[Tensor]:
         """Random tensors for so many images: in training, those of `draw` for the images of all devices, cut.
 
-        So two devices draw as one does, and never the same for their images.
+        So two devices draw as one does, and never the same for their images. They follow from seed, epoch and batch;
+        `draw` takes torch's generator of the CPU.
         """
-        devices, rank = (self.trainer.world_size, self.global_rank) if self.training else (1, 0)
-        return [drawn[rank * images :][:images] for drawn in draw(images * devices)]
+        if not self.training:
+            return [*draw(images)]
+        (key,) = np.random.SeedSequence((self.data.seed, self.current_epoch, self.batch_index)).generate_state(1)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(key))
+            everything = [*draw(images * self.trainer.world_size)]
+        return [drawn[self.global_rank * images :][:images] for drawn in everything]
 
     def by_size(self, views: list[Tensor]) -> list[Tensor]:
         """Output for each view, global views before local ones; those of one size share a pass, and its batch norm."""

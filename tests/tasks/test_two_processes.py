@@ -107,7 +107,9 @@ def losses(method: type, settings: dict[str, Any], processes: int) -> list[float
     return watch.values
 
 
-def test_two_processes_have_the_losses_of_one(alone_and_by_twos):
+def test_two_processes_have_the_losses_of_one(alone_and_by_twos, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")  # as `seed_everything`: several devices begin with it, one goes on
+
     def work(processes: int, path: Path) -> None:
         found = {name: losses(*setting, processes) for name, setting in SETTINGS.items()}
         path.write_text(json.dumps(found))
