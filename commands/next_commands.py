@@ -34,6 +34,9 @@ EVALUATE: dict[Split, str] = {"test": "test", "val": "validate"}
 LABELED = {"label": "ImageFolder", "boxes": "DetectionFolder", "mask": "SegmentationFolder"}
 """For what a task on images learns from: the data module of a user's own."""
 
+OF_METHOD = ("views", "local_views", "local_size", "local_crop", "crop", "augment", "augment_device")
+"""Settings of the data that belong to a pretraining method."""
+
 Command = tuple[str, list[str]]
 """A purpose and the words of a command."""
 
@@ -172,7 +175,7 @@ def _same_data(argv: list[str], data: DataModule) -> list[str]:
         value = data.hparams.get(name)
         if role == "location" and value is not None:
             words += [f"--data.{name}", value if isinstance(value, str) else str(_plain(value))]
-        elif role in ("input", "samples", "loading"):
+        elif role in ("input", "samples", "loading") and name not in OF_METHOD:
             words += typed.get(name, ())
     return words
 
@@ -183,7 +186,7 @@ def _backbone(argv: list[str], task: Task, config: str) -> list[str]:
     if task.backbone is None:
         return typed
     changed = [word for layer, kind in task.backbone.changed.items() for word in (f"--model.{layer}", kind)]
-    if typed:
+    if "--model.backbone" in typed_options(argv, "--model.backbone") or (typed and not task.backbone.arguments):
         return typed + changed
     usual = read_yaml(find_config(config))["model"]["init_args"]
     if task.backbone.arguments:  # of a YAML that builds it by class_path

@@ -39,7 +39,7 @@ class ImageDataModule(ImageFilesData):
         channels: 3 for color, 1 for gray: images of color become brightness (ITU-R BT.601), and networks that can are
             built for one channel.
         views: 1 gives `image`; 2 or more give `views`, that many augmented versions of each image.
-        local_views: this many smaller views of small crops follow in training, as for DINO and SwAV (multi-crop).
+        local_views: this many smaller views of small crops follow in training (multi-crop), for DINO, SwAV, LeJEPA.
         local_size: side of the local views in pixels.
         crop: range of the random crop's area as a fraction of the image; null takes the center crop.
         local_crop: the same for the local views.

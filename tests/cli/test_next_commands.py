@@ -123,3 +123,14 @@ def test_options_of_a_backbone_that_a_yaml_builds_are_named(tmp_path):
     assert words[words.index("--model.backbone.name") + 1] == "test_vit"
     assert words[words.index("--model.backbone.options") + 1] == '{"patch_size": 8}'
     assert words[words.index("--model.backbone.image_size") + 1] == "64"  # positions are of that grid
+
+
+def test_views_of_a_method_are_not_handed_on_and_a_backbone_changed_in_part_is_named_whole(tmp_path):
+    task = MAE(backbone=Timm("test_vit", image_size=64, options={"patch_size": 16}), decoder_depth=1)
+    argv = ["fit", "--config", "tasks/mae.yaml", "--model.backbone.options", "{patch_size: 16}", "--data.train", "8"]
+    argv += ["--data.local_views", "2", "--data.local_size", "32", "--data.crop", "[0.5,1]"]
+    words = following("\n".join(next_commands(argv, tmp_path, task, Shapes(train=8))))["fine-tune"]
+    assert words[words.index("--data.train") + 1] == "8"
+    assert not {"--data.local_views", "--data.local_size", "--data.crop"} & set(words)
+    assert words[words.index("--model.backbone.name") + 1] == "test_vit"
+    assert words[words.index("--model.backbone.options") + 1] == '{"patch_size": 16}'
