@@ -4,17 +4,29 @@ import logging
 import os
 import re
 import warnings
+from pathlib import Path
 
 import torch
 
 import callbacks
 from modules.training.allocator import keep_freed_memory
+from modules.training.trusted import OWN
 from tasks.plateau import ReduceOnPlateau
 from tasks.weight_averaging import EpochAverage, MovingAverage
+
+ROOT, WITH_PLACE = Path(__file__).parents[1], warnings.formatwarning
+
+
+def format_warning(message: Warning | str, category: type, filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning as text: of ours the sentence alone, of libraries with the place in the code."""
+    own = any(Path(filename).is_relative_to(ROOT / folder) for folder in OWN)
+    return f"warning: {message}\n" if own else WITH_PLACE(message, category, filename, lineno, line)
 
 
 def silence_messages() -> None:
     """Silence the messages of Lightning and torch that appear at every start and need no action."""
+    warnings.formatwarning = format_warning
+    warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module` and is already saved.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not round-trip.*")

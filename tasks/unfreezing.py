@@ -146,9 +146,7 @@ class GradualUnfreezing(L.Callback):
         late = [thaw for thaw in pl_module.unfreeze_at if 0 < (trainer.max_epochs or 0) <= thaw.epoch]
         if late:
             parts = ", ".join(f"{thaw.epoch}:{thaw.part}" for thaw in late)
-            rank_zero_warn(
-                f"model.unfreeze {parts} is beyond the training of {trainer.max_epochs} epochs: never learned"
-            )
+            rank_zero_warn(f"model.unfreeze {parts} is never reached: trainer.max_epochs is {trainer.max_epochs}")
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch == self.epoch:
