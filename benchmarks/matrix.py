@@ -83,9 +83,11 @@ def pretrain(name: str, folder: Path, seed: int, typed: list[str]) -> None:
     """Make the backbone of a row, or go on with a training that was stopped."""
     if (folder / "results.json").is_file():
         return
-    words = [f"--config={TASKS / str(ROWS[name])}.yaml", f"--run_dir={folder}", f"--seed_everything={seed}", *typed]
+    config = TASKS / f"{ROWS[name]}.yaml"
+    words = [f"--config={config}", f"--run_dir={folder}", f"--seed_everything={seed}", *typed]
     for callback in ("KNN", "OnlineProbe", "FeatureMonitor"):
-        words.append(f"--trainer.callbacks+={callback}")
+        if callback not in config.read_text():
+            words.append(f"--trainer.callbacks+={callback}")
     run("fit", *words, *(["--ckpt_path=auto"] if folder.is_dir() else []))
 
 
