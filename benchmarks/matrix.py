@@ -197,7 +197,7 @@ def axes_of(cells: list[Cell]) -> tuple[list[str], list[str]]:
 
 
 def draw(cells: list[Cell], title: str, path: Path) -> None:
-    """Heat map: color is the difference to random weights, gray where it is not distinguishable from 0."""
+    """Heat map: color is the difference to random weights, white where it is not distinguishable from 0."""
     from matplotlib.figure import Figure
 
     columns, rows = axes_of(cells)
@@ -209,7 +209,7 @@ def draw(cells: list[Cell], title: str, path: Path) -> None:
         values[y, x] = 100 * (cell.difference or 0) if cell.distinguishable else 0
         axes.text(x, y, said(cell), ha="center", va="center", size=8)
     reach = max(1.0, float(np.abs(values).max()))
-    image = axes.imshow(values, cmap="RdYlGn", vmin=-reach, vmax=reach, aspect="auto", alpha=0.7)
+    image = axes.imshow(values, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto", alpha=0.7)
     labels = {cell.column: f"{cell.column}\n{cell.metric.removeprefix('test/')}" for cell in cells}
     axes.set_xticks(range(len(columns)), [labels[column] for column in columns], size=8)
     axes.set_yticks(range(len(rows)), rows, size=8)
@@ -238,7 +238,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         draw(cells, title, args.out / "matrix.png")
         (args.out / "matrix.md").write_text(markdown(cells))
     found = correlations(cells, rows)
-    (args.out / "matrix.md").write_text(tables := "\n".join([markdown(cells), correlation_table(found)]))
+    tables = "\n".join([markdown(cells), *([correlation_table(found)] if found else [])])
+    (args.out / "matrix.md").write_text(tables)
     print(tables)
     facts = {"seeds": args.seeds, "settings": typed, "correlations": found}
     return publish("matrix", args.json, cells=[asdict(cell) for cell in cells], **facts)
