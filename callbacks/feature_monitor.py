@@ -7,8 +7,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
-from callbacks.collectors.base import HASH_MULTIPLIER, Highest
-from callbacks.collectors.embedding import check_features, of_samples, shown
+from callbacks.collectors.base import Highest, spread
+from callbacks.collectors.embedding import check_features, due, of_samples, shown
 from callbacks.results.metrics import check_data
 from modules.contracts import SURPLUS, Batch, check_range, check_sizes
 from modules.metrics.representation import alignment, lidar, rankme, uniformity
@@ -55,20 +55,19 @@ class FeatureMonitor(Callback):
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if not self._due(trainer) or SURPLUS in batch:
+        if not due(trainer, self.every) or SURPLUS in batch:
             return
         views = batch.get("views") or [shown(batch, pl_module)]
         views = [view for view in views if view.shape == views[0].shape]  # without local crops
         first = (batch_idx * trainer.world_size + trainer.global_rank) * trainer.datamodule.batch_size
-        position = first + torch.arange(len(batch.get("id", views[0])), device=views[0].device)
-        priority = -(position * HASH_MULTIPLIER % 2**32).float()
+        priority = spread(first, len(batch.get("id", views[0])), views[0].device)
         if self.kept.takes(priority).any():
             with trainer.precision_plugin.forward_context():
                 features = torch.stack([of_samples(pl_module.features(view), batch) for view in views], 1)
             self.kept.update(priority, {"features": features})
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._due(trainer):
+        if not due(trainer, self.every):
             return
         self.kept.gather()
         views: Tensor = self.kept.kept()["features"]
@@ -82,9 +81,3 @@ class FeatureMonitor(Callback):
         self.protocols = {f"val/{name}": f"{MEANINGS[name]}; {words}" for name in found}
         named = {f"val/{name}": value for name, value in found.items()}
         pl_module.log_dict(named, batch_size=1, sync_dist=True)
-
-    def _due(self, trainer: Trainer) -> bool:
-        if trainer.sanity_checking:
-            return False
-        epoch, fitting = trainer.current_epoch + 1, trainer.state.fn == "fit"
-        return not fitting or epoch % self.every == 0 or epoch == trainer.max_epochs

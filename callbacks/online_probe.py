@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from callbacks.collectors.embedding import check_features, embed, of_samples, shown
+from callbacks.collectors.embedding import check_features, due, embed, of_samples, shown
 from callbacks.results.metrics import check_data
 from modules.contracts import Batch, check_range, check_sizes
 from modules.training.modes import evaluation_mode
@@ -62,8 +62,7 @@ class OnlineProbe(Callback):
         pl_module.log("train/probe_loss", loss, batch_size=1)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        fitting, epoch = trainer.state.fn == "fit", trainer.current_epoch + 1
-        if not trainer.sanity_checking and (not fitting or epoch % self.every == 0 or epoch == trainer.max_epochs):
+        if due(trainer, self.every):
             self._evaluate(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,6 +1,5 @@
 """NNCLR: nearest-neighbor contrastive learning of visual representations (Dwibedi et al. 2021)."""
 
-import math
 from functools import partial
 from typing import ClassVar
 
@@ -55,8 +54,7 @@ class NNCLR(Pretraining):
         self.temperature = temperature
 
     def chance_loss(self) -> float | None:
-        pairs = self.data.batch_size and self.data.batch_size * self.trainer.world_size
-        return math.log(2 * pairs - 1) if pairs else None
+        return self.chance_among_views()
 
     def check_batch(self, size: int) -> None:
         super().check_batch(size)

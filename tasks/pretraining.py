@@ -1,5 +1,6 @@
 """Base of self-supervised pretraining methods, with and without a momentum teacher."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -44,6 +45,11 @@ class Pretraining(VisionTask):
                 f"{type(self).__name__} trains on `views`, {least}{' or more' if most > least else ''} per image, but "
                 f"{self.data.name} gives {given or 'none'}: set data.views to {least}"
             )
+
+    def chance_among_views(self) -> float | None:
+        """Logarithm of the number of other views in the global batch, two of each image: any may be the other one."""
+        pairs = self.data.batch_size and self.data.batch_size * self.trainer.world_size
+        return math.log(2 * pairs - 1) if pairs else None
 
     def check_batch(self, size: int) -> None:
         """Check the batch size per device.

@@ -1,6 +1,5 @@
 """SimCLR: a simple framework for contrastive learning of visual representations (Chen et al. 2020)."""
 
-import math
 from typing import ClassVar
 
 import torch
@@ -34,8 +33,7 @@ class SimCLR(Pretraining):
         self.temperature = temperature
 
     def chance_loss(self) -> float | None:
-        pairs = self.data.batch_size and self.data.batch_size * self.trainer.world_size
-        return math.log(2 * pairs - 1) if pairs else None
+        return self.chance_among_views()
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to embeddings (B, D)."""

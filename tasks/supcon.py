@@ -1,6 +1,5 @@
 """SupCon: supervised contrastive learning (Khosla et al. 2020)."""
 
-import math
 from typing import ClassVar
 
 import torch
@@ -53,8 +52,7 @@ class SupCon(Pretraining):
             )
 
     def chance_loss(self) -> float | None:
-        pairs = self.data.batch_size and self.data.batch_size * self.trainer.world_size
-        return math.log(2 * pairs - 1) if pairs else None
+        return self.chance_among_views()
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to embeddings (B, D)."""

@@ -71,13 +71,18 @@ class Collector:
         A hash of the position: files are usually sorted by class, so the first few would all be of one. It covers the
         whole split, is the same in every epoch, and leaves the random number generators alone.
         """
-        position = first + torch.arange(len(badness), device=badness.device)
-        return -(position * HASH_MULTIPLIER % 2**32).float()
+        return spread(first, len(badness), badness.device)
 
     def gather(self) -> None:
         """Merge the collectors of all processes; every process must call it, even one without samples."""
         self.worst.gather()
         self.sample.gather()
+
+
+def spread(first: int, count: int, device: torch.device) -> Tensor:
+    """Sampling priorities (count,), 0 or less, of the samples from number `first` of a split on; see `Collector`."""
+    position = first + torch.arange(count, device=device)
+    return -(position * HASH_MULTIPLIER % 2**32).float()
 
 
 class Highest:

@@ -67,3 +67,11 @@ def check_features(task: LightningModule, callback: Callback) -> None:
             f"{name} evaluates features of the backbone, but an exported file answers in its place: leave the callback "
             "out, or name the run with --ckpt_path in place of --onnx"
         )
+
+
+def due(trainer: Trainer, every: int) -> bool:
+    """True in a validation that counts: of a fit in every `every` epochs and the last, of other commands always."""
+    if trainer.sanity_checking:
+        return False
+    epoch, fitting = trainer.current_epoch + 1, trainer.state.fn == "fit"
+    return not fitting or epoch % every == 0 or epoch == trainer.max_epochs
