@@ -15,6 +15,7 @@ OTHERS = (
     "export",
     "compare",
     "tune",
+    "advise",
     "report",
     "push",
     "check",

@@ -45,6 +45,7 @@ OWN = {
     "explain": "method target count layer patch stride masks depths onnx".split(),
     "compare": ("weights", "vary", "seeds", "folds"),
     "tune": ("space", "steps", "print_space", "wandb", "trials", "budget", "sampler", "seeds"),
+    "advise": ("budget", "methods", "weights", "grid"),
     "report": ("out",),
     "push": ("repo", "license", "private", "dry_run", "out"),
     "check": ("fix",),

@@ -6,6 +6,7 @@ import time
 from lightning.pytorch.utilities import rank_zero_only
 
 import callbacks
+from commands.advise.command import Advise
 from commands.answers import report
 from commands.arguments import normalized, parse_known, without
 from commands.attack.command import attack
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         command = {
             "compare": Compare,
             "tune": Tune,
+            "advise": Advise,
             "export": Export,
             "report": lambda argv: report_run(argv[1:]),
             "push": lambda argv: push(argv[1:]),

@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "write a trained task as one ONNX or torch.export file",
     "compare": "train one task with several initializations or settings",
     "tune": "search for better settings of one task",
+    "advise": "race pretraining methods on your data: which one to take",
     "report": "write a finished run as one HTML file",
     "push": "put a trained backbone on the Hugging Face hub",
     "check": "look for mistakes, duplicates and leaks in data; --fix cleans it",

@@ -105,9 +105,14 @@ class Trainer(L.Trainer):
         draw(extracted, projection, distance)
         return results
 
+    def attach(self, datamodule: DataModule) -> None:
+        """Attach data whose features are to be judged."""
+        self.datamodule, datamodule.trainer = datamodule, self
+
     def ready_to_predict(self, model: Task, datamodule: DataModule, ckpt_path: Path | None) -> None:
         """Attach task and data and load the weights, if any, as `predict` does before its first batch."""
-        self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
+        self.attach(datamodule)
+        model.trainer = self
         self.state.fn, self.predicting = TrainerFn.PREDICTING, True
         self.strategy.connect(model)
         model.setup("predict")
@@ -121,7 +126,8 @@ class Trainer(L.Trainer):
 
     def ready_to_train(self, model: Task, datamodule: DataModule) -> None:
         """Attach task and data and set up both, as `fit` does before its first batch."""
-        self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
+        self.attach(datamodule)
+        model.trainer = self
         self.state.fn = TrainerFn.FITTING
         self.strategy.connect(model)
         datamodule.prepare_data()
@@ -157,7 +163,8 @@ class Trainer(L.Trainer):
 
     def _prepare(self, model: Task, datamodule: DataModule, label_fractions: tuple[float, ...]) -> Split:
         """Set up data and model, and choose the split to evaluate; all settings are validated here."""
-        self.datamodule, datamodule.trainer, model.trainer = datamodule, self, self
+        self.attach(datamodule)
+        model.trainer = self
         self.strategy.connect(model)
         datamodule.prepare_data()
         datamodule.setup("evaluate")

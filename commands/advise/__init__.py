@@ -1,0 +1,1 @@
+"""`advise`: which pretraining to take for given data."""
