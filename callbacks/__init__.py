@@ -6,6 +6,7 @@ from callbacks.counts import Counts
 from callbacks.explanations import Explanations
 from callbacks.feature_monitor import FeatureMonitor
 from callbacks.figures_callback import Figures
+from callbacks.forgetting_monitor import ForgettingMonitor
 from callbacks.generation.gan_monitor import GANMonitor
 from callbacks.generation.generated_images import GeneratedImages
 from callbacks.generation.generation_metrics import GenerationMetrics
@@ -31,6 +32,7 @@ __all__ = [
     "Explanations",
     "FeatureMonitor",
     "Figures",
+    "ForgettingMonitor",
     "GANMonitor",
     "GeneratedImages",
     "GenerationMetrics",

@@ -59,9 +59,13 @@ class KNN(Callback):
         every: epochs between two probes.
     """
 
+    key = "knn"
+    """Log name without the split."""
+
     def __init__(self, k: int = 20, temperature: float = 0.1, every: int = 5) -> None:
-        check_sizes("KNN", k=k, every=every)
-        check_range("KNN.temperature", temperature, low=1e-6)
+        name = type(self).__name__
+        check_sizes(name, k=k, every=every)
+        check_range(f"{name}.temperature", temperature, low=1e-6)
         self.k = k
         self.temperature = temperature
         self.every = every
@@ -74,9 +78,9 @@ class KNN(Callback):
 
     def protocol_lines(self, trainer: Trainer) -> dict[str, str]:
         """Protocols of the final report; that of val names the accuracy before training too."""
-        lines = dict(self.protocols)
-        if "val/knn" in lines and self.history and self.history[0][0] == 0:
-            lines["val/knn"] += f"; {self.history[0][1]:.4f} before training"
+        lines, val = dict(self.protocols), f"val/{self.key}"
+        if val in lines and self.history and self.history[0][0] == 0:
+            lines[val] += f"; {self.history[0][1]:.4f} before training"
         return lines
 
     def item_statistics(self, trainer: Trainer) -> list[Statistic]:
@@ -96,6 +100,14 @@ class KNN(Callback):
         if bank is not None and trainer.datamodule.classes is not None:
             self._check(len(bank.dataset))
 
+    def data(self, trainer: Trainer) -> Any:
+        """Data module whose images are classified."""
+        return trainer.datamodule
+
+    def draw(self, trainer: Trainer) -> None:
+        """Draw the accuracy over epochs."""
+        log_figure(trainer, "knn", curve(self.history, self.chance, self.protocols["val/knn"]))
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.global_step == 0 and not self.history:
             self._probe_outside_validation(trainer, pl_module)
@@ -108,7 +120,7 @@ class KNN(Callback):
         if fitting and not self._due(trainer, epochs):
             return
         if (accuracy := self._accuracy(trainer, pl_module, "val")) is not None:
-            pl_module.log("val/knn", accuracy, batch_size=1, sync_dist=True)
+            pl_module.log(f"val/{self.key}", accuracy, batch_size=1, sync_dist=True)
             if fitting:
                 self._record(trainer, epochs, accuracy)
 
@@ -120,7 +132,7 @@ class KNN(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.right = np.zeros(0, bool)
         if (accuracy := self._accuracy(trainer, pl_module, "test")) is not None:
-            pl_module.log("test/knn", accuracy, batch_size=1, sync_dist=True)
+            pl_module.log(f"test/{self.key}", accuracy, batch_size=1, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
         history, protocols = list(self.history), dict(self.protocols)
@@ -141,24 +153,25 @@ class KNN(Callback):
     def _probe_outside_validation(self, trainer: Trainer, task: LightningModule) -> None:
         """`LightningModule.log` works in an epoch only; before and after, the loggers are told directly."""
         if (accuracy := self._accuracy(trainer, task, "val")) is not None:
-            trainer.callback_metrics["val/knn"] = torch.tensor(accuracy)
+            trainer.callback_metrics[f"val/{self.key}"] = torch.tensor(accuracy)
             for logger in trainer.loggers:
-                logger.log_metrics({"val/knn": accuracy}, step=trainer.global_step)
+                logger.log_metrics({f"val/{self.key}": accuracy}, step=trainer.global_step)
             self._record(trainer, trainer.current_epoch, accuracy)
 
     def _record(self, trainer: Trainer, epochs: int, accuracy: float) -> None:
         self._step = trainer.global_step
         self.history.append((epochs, accuracy))
         if trainer.is_global_zero:
-            log_figure(trainer, "knn", curve(self.history, self.chance, self.protocols["val/knn"]))
+            self.draw(trainer)
 
     def _accuracy(self, trainer: Trainer, task: LightningModule, split: str) -> float | None:
         """Accuracy 0..1 on `split`, the same in every process (each computes all of it); None without labels."""
         if split in self._off:
             return None
-        loaders = {name: trainer.datamodule.plain_dataloader(name) for name in ("train", split)}
+        data = self.data(trainer)
+        loaders = {name: data.plain_dataloader(name) for name in ("train", split)}
         missing = next((name for name, loader in loaders.items() if loader is None), None)
-        if missing or trainer.datamodule.classes is None:
+        if missing or data.classes is None:
             return self._turn_off(split, f"there is no {missing} split" if missing else "the images have no labels")
         embedded = {name: embed(loader, trainer, task) for name, loader in loaders.items()}
         unlabeled = next((name for name, (_, labels) in embedded.items() if labels is None), None)
@@ -166,19 +179,19 @@ class KNN(Callback):
             return self._turn_off(split, f"the {unlabeled} split has no labels")
         (bank, bank_labels), (queries, labels) = embedded["train"], embedded[split]
         self._check(len(bank))
-        classes = len(trainer.datamodule.classes)
+        classes = len(data.classes)
         self.chance = 1 / classes
         predicted = knn_predict(bank, bank_labels, queries, self.k, self.temperature, classes)
         self.right = np.equal(*(torch.as_tensor(one).cpu().numpy() for one in (predicted, labels)))
         samples = f"bank {len(bank):,} train images, {len(queries):,} {split} images"
-        self.protocols[f"{split}/knn"] = f"kNN, k {self.k}, T {self.temperature:g}, {samples}"
+        self.protocols[f"{split}/{self.key}"] = f"kNN, k {self.k}, T {self.temperature:g}, {samples}"
         return (predicted == labels).double().mean().item()
 
     def _check(self, images: int) -> None:
         if self.k > images:
             raise ConfigError(
-                f"KNN asks for k = {self.k} neighbors, but the train split has {images} images; set k to "
-                f"{images} or less: --trainer.callbacks KNN --trainer.callbacks.k {images}"
+                f"{type(self).__name__} asks for k = {self.k} neighbors, but the train split has {images} images; set "
+                f"k to {images} or less: --trainer.callbacks {type(self).__name__} --trainer.callbacks.k {images}"
             )
 
     def _turn_off(self, split: str, reason: str) -> None:

@@ -100,7 +100,7 @@ def _others(race: Race, won: Judged, last: int) -> list[str]:
     found = []
     for other in race.racing[1:]:
         gap = apart(won, rung[other.name], race.plan.folder)
-        sure = "which is better" if gap.distinguishable else "not distinguishable with these val images"
+        sure = "it is worse" if gap.distinguishable else "not distinguishable with these val images"
         found.append(
             f"Second is {other.words} with {100 * rung[other.name].probe:.1f} %, {_points(gap)} points: {sure}."
         )

@@ -90,3 +90,12 @@ def test_what_cannot_be_built_is_named(refused, monkeypatch, tmp_path, typed, na
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     refused(2, [*FIT, *typed.split()], *names)
+
+
+def test_continued_pretraining_reads_the_data_of_the_run_that_it_starts_from(graft, trained, capsys):
+    monitor = f"--model.weights {trained} --trainer.callbacks+ ForgettingMonitor --trainer.callbacks.run {trained}"
+    few = "--trainer.max_steps 1 --trainer.callbacks.k 3 --trainer.limit_val_batches 0"
+    assert graft(*FIT, *monitor.split(), *few.split(), "--run_dir", "run")[0] == 0
+    logged = Path("run/metrics.csv").read_text().splitlines()[0]
+    assert "val/knn_old" in logged.split(",")
+    assert Path("run/figures/forgetting.png").is_file()
