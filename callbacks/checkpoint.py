@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from callbacks.results.selection import Selection, Validation
+from callbacks.terminal import print_line
 from modules.contracts import check_range, writing
 from modules.training.transfer import read_checkpoint
 
@@ -149,7 +150,7 @@ class Checkpoint(LightningCheckpoint):
         if raised and raised[-1] == early_stopping.__name__:  # on a monitor that is not logged: the weights are good
             self._save(trainer, "last.ckpt")
             if trainer.is_global_zero:
-                print(f"saved; once mended, go on with --ckpt_path {shlex.quote(str(self.folder.parent))}", flush=True)
+                print_line(f"saved; once mended, go on with --ckpt_path {shlex.quote(str(self.folder.parent))}")
 
     def validations(self, trainer: L.Trainer) -> dict[str, Validation]:
         """Validations of the last and of the best weights, by a description of the weights."""

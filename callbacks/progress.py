@@ -13,6 +13,7 @@ from torch import Tensor
 
 from callbacks.results.number_format import duration
 from callbacks.speed_monitor import SpeedMonitor
+from callbacks.terminal import print_line
 from modules.contracts import Batch
 
 PAUSE = 60.0  # seconds without a line, after which one is printed within an epoch
@@ -123,7 +124,7 @@ class Lines(Callback):
         """A line within a long evaluation; `arguments` are those of the hook: task, outputs, batch, its number."""
         if perf_counter() - self._said > PAUSE:
             self._said = perf_counter()
-            print(f"{stage}, batch {arguments[3] + 1} of {sum(counts)}", flush=True)
+            print_line(f"{stage}, batch {arguments[3] + 1} of {sum(counts)}")
 
     @rank_zero_only
     def _say(self, trainer: Trainer, task: LightningModule, where: str, share: float) -> None:
@@ -141,7 +142,7 @@ class Lines(Callback):
         if self._share < share < 1:
             left = (self._said - self._began) * (1 - share) / (share - self._share)
             parts.append(f"{duration(left)} left")
-        print(f"{where}: {', '.join(parts)}" if parts else where, flush=True)
+        print_line(f"{where}: {', '.join(parts)}" if parts else where)
 
 
 def _share(trainer: Trainer, batches: int | float) -> float:

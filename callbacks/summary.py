@@ -17,11 +17,11 @@ from callbacks.loggers.facts import commit
 from callbacks.results.metrics import Results, Rows, classifies, limited, told
 from callbacks.results.number_format import or_null
 from callbacks.results.table import results_table
-from callbacks.terminal import fill
+from callbacks.terminal import print_line
 from modules.contracts import writing
 from modules.heads.base import ClassificationHead
 
-CONSOLE = Console(soft_wrap=True, highlight=False)
+CONSOLE = Console(highlight=False)
 
 
 class Summary(L.Callback):
@@ -51,12 +51,10 @@ class Summary(L.Callback):
         task, data = type(pl_module).__name__, trainer.datamodule
         networks = pl_module.named_networks
         count = sum(p.numel() for p in {p for one in networks.values() for p in one.parameters()}) / 1e6
-        CONSOLE.print(
-            f"[bold]{task}[/] with {' and '.join(networks)} ({count:.2f} M parameters) on {type(data).__name__}"
-        )
-        CONSOLE.print(f"  {trainer.precision} on {trainer.strategy.root_device} ({self.precision_reason})")
+        print_line(f"{task} with {' and '.join(networks)} ({count:.2f} M parameters) on {type(data).__name__}")
+        print_line(f"  {trainer.precision} on {trainer.strategy.root_device} ({self.precision_reason})")
         for line in data.input_notes if self.command != "fit" else ():
-            CONSOLE.print(f"  {line}")
+            print_line(f"  {line}")
 
     @rank_zero_only
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -64,28 +62,28 @@ class Summary(L.Callback):
         lines = [*data.describe(), *_about_classes(trainer, pl_module)]
         lines += _input_size(data)
         for line in chain(lines, *told(trainer, "startup_lines")):
-            CONSOLE.print(f"  {line}", markup=False)
+            print_line(f"  {line}")
         effective, each = pl_module.effective_batch_size, data.per_step * trainer.world_size
         parts = f"{data.per_step:,} x {trainer.world_size} device(s) x {effective // each} accumulated"
         rates = [
             f"{max(g.get('initial_lr', 0.0) for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers
         ]
-        CONSOLE.print(f"  effective batch size {effective:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
+        print_line(f"  effective batch size {effective:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
         counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
         count, trained = sum(size for size, _ in counts), sum(size for size, learns in counts if learns)
         if trained < count:
             share = f"{trained / count:.1%}".replace("%", " %")
-            CONSOLE.print(f"  {trained / 1e6:.3f} M of {count / 1e6:.3f} M parameters are trained ({share})")
+            print_line(f"  {trained / 1e6:.3f} M of {count / 1e6:.3f} M parameters are trained ({share})")
         if trainer.limit_val_batches == 0:
-            CONSOLE.print("  no validation (trainer.limit_val_batches is 0): the last weights are the result")
+            print_line("  no validation (trainer.limit_val_batches is 0): the last weights are the result")
         elif not data.has("val"):
-            CONSOLE.print(
+            print_line(
                 "  no validation set: the last weights are the result, not the best ones; add one, or set aside "
                 "samples by --data.val_split"
             )
         if trainer.ckpt_path:
-            CONSOLE.print(f"  goes on from {trainer.ckpt_path}", markup=False)
-        CONSOLE.print(f"  run directory {folder}", markup=False)
+            print_line(f"  goes on from {trainer.ckpt_path}")
+        print_line(f"  run directory {folder}")
 
     @rank_zero_only
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -102,7 +100,7 @@ class Summary(L.Callback):
             part = f"{first:,}" if first else f"{batches:,} batches"
             which = f"the first {part} of {chosen:,} {noun} (trainer.limit_predict_batches)"
         which += f"; not {others}" if others else ""
-        CONSOLE.print(f"  predicts {which}")
+        print_line(f"  predicts {which}")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == "validate":
@@ -124,25 +122,25 @@ class Summary(L.Callback):
         lines = [line for each in told(trainer, "report_lines") for line in each]
         if rows or others:
             weights = f", {self.results.weights}" if self.results.weights else ""
-            Console(highlight=False).print(results_table(rows + others, f"Results, seed {self.seed}{weights}"))
+            CONSOLE.print(results_table(rows + others, f"Results, seed {self.seed}{weights}"))
             self._write(folder, rows, others, [line for line in lines if isinstance(line, str)], trainer)
         elif self.command != "predict":
             made = getattr(trainer.lightning_module, "answered", False)  # by a file of a generator
             reason = "only callbacks measure what a file generates: add --trainer.callbacks+=GenerationMetrics"
-            CONSOLE.print(f"no results: {reason if made else 'there was neither a validation nor a test set'}")
+            print_line(f"no results: {reason if made else 'there was neither a validation nor a test set'}")
         for line in lines:
             if isinstance(line, str):
-                CONSOLE.print(line, markup=False)
+                print_line(line)
             else:
-                Console(highlight=False).print(line)
+                CONSOLE.print(line)
         data = trainer.datamodule
         if data.skipped:
-            CONSOLE.print(f"skipped {data.noun} that cannot be used: {len(data.skipped):,}, see {folder}/skipped.txt")
+            print_line(f"skipped {data.noun} that cannot be used: {len(data.skipped):,}, see {folder}/skipped.txt")
         if data.dropped:
-            CONSOLE.print(f"annotations left out: {len(data.dropped):,}, see {folder}/dropped.txt")
+            print_line(f"annotations left out: {len(data.dropped):,}, see {folder}/dropped.txt")
         self._say_where(trainer, folder)
         for line in commands:
-            CONSOLE.print(line, markup=False)
+            print_line(line)
 
     def _write(self, folder: Path, rows: Rows, others: Rows, notes: list[str], trainer: L.Trainer) -> None:
         path = folder / "results.json"
@@ -169,17 +167,18 @@ class Summary(L.Callback):
     def _say_where(self, trainer: L.Trainer, folder: Path) -> None:
         figures = sorted(p.name for p in (folder / "figures").glob("*.*"))
         if figures:
-            CONSOLE.print(fill(f"figures: {folder}/figures/  ({', '.join(figures)})"), markup=False)
+            print_line(f"figures: {folder}/figures/  ({', '.join(figures)})")
         if (folder / "features.npz").is_file():
-            CONSOLE.print(f"features, labels and ids of every split: {folder}/features.npz")
+            print_line(f"features, labels and ids of every split: {folder}/features.npz")
         self.say_loggers(trainer)
 
     @rank_zero_only
     def say_loggers(self, trainer: L.Trainer) -> None:
         """Print the advice of loggers that have some, such as the address of a W&B run."""
         for logger in trainer.loggers:
-            if hasattr(logger, "advice") and (lines := logger.advice()):
-                CONSOLE.print(lines, markup=False)
+            advice = logger.advice() if hasattr(logger, "advice") else ""
+            for line in (advice or "").splitlines():  # null of the logger that `fast_dev_run` puts in place of others
+                print_line(line)
 
 
 def _input_size(data: L.LightningDataModule) -> list[str]:

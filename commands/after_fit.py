@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 from callbacks.results.metrics import Results
 from callbacks.stop_early import StopEarly
+from callbacks.terminal import print_line
 from commands.checkpoints import first_saved
 from datamodules import DataModule
 from modules.contracts import ConfigError
@@ -72,7 +73,7 @@ def say_untrained(trainer: Trainer, checkpoint: Path, resumed: bool) -> None:
     if not resumed:
         raise ConfigError(said)
     if trainer.is_global_zero:
-        print(said, flush=True)
+        print_line(said)
 
 
 def _validated(task: Task, chosen: Path, tested: bool) -> bool:

@@ -185,7 +185,7 @@ def nothing_saved(argv: list[str]) -> str:
     if argv[:1] in (["serve"], ["demo"]):
         return "stopped"
     other = ", with another --run_dir" if parse_known(argv).run_dir else ""
-    return f"stopped before the end; nothing to save: type the same command again{other}"
+    return f"stopped before the end; nothing to save: type it again{other}"
 
 
 def hint(name: str, known: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ import time
 from lightning.pytorch.utilities import rank_zero_only
 
 import callbacks
+from callbacks.terminal import print_line
 from commands.advise.command import Advise
 from commands.answers import report
 from commands.arguments import normalized, parse_known, without
@@ -44,10 +45,10 @@ def _again(argv: list[str], name: str, value: str) -> str:
 
 
 @rank_zero_only
-def print_line(line: str) -> None:
+def _answer(line: str) -> None:
     """Print a line, if any, in the first process."""
     if line:
-        print(line, flush=True)
+        print_line(line)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,13 +87,13 @@ def main(argv: list[str] | None = None) -> int:
         with ended_by_signals():
             command(argv)
     except callbacks.Stopped as stop:
-        print_line(f"stopped and saved; go on with: {_again(argv, stop.option, str(stop))}")
-        print_line(requeue(parse_known(argv).ckpt_path, stop.signal))
+        _answer(f"stopped and saved; go on with: {_again(argv, stop.option, str(stop))}")
+        _answer(requeue(parse_known(argv).ckpt_path, stop.signal))
         return 128 + stop.signal  # as the shell counts
     except Terminated as end:
         saved = f"stopped after the last saved step; go on with: {_again(argv, '--ckpt_path', str(end.saved))}"
-        print_line(saved if end.saved else nothing_saved(argv))
-        print_line(requeue(parse_known(argv).ckpt_path, end.signal))
+        _answer(saved if end.saved else nothing_saved(argv))
+        _answer(requeue(parse_known(argv).ckpt_path, end.signal))
         return 128 + end.signal
     except Lost as lost:
         if debug:

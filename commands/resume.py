@@ -8,6 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_only
 
+from callbacks.terminal import print_line
 from commands.arguments import flatten
 from commands.setting_checks import check_float32
 from commands.trained import Trained
@@ -100,6 +101,6 @@ def print_changes(now: dict[str, Any], before: dict[str, Any]) -> None:
         if json.dumps(new, default=str) == json.dumps(old, default=str):  # tuples are saved as lists
             continue
         if key == "model.weights" and new:
-            print(f"resuming with the checkpoint's weights, not with model.weights = {new}", flush=True)
+            print_line(f"resuming with the checkpoint's weights, not with model.weights = {new}")
         elif key not in linked and not (new is None and key in filled):
-            print(f"resuming with {key} = {new} (the checkpoint had {old})", flush=True)
+            print_line(f"resuming with {key} = {new} (the checkpoint had {old})")

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 import callbacks
+from callbacks.terminal import fill
 from modules.training.allocator import keep_freed_memory
 from modules.training.trusted import OWN
 from tasks.plateau import ReduceOnPlateau
@@ -20,12 +21,22 @@ ROOT, WITH_PLACE = Path(__file__).parents[1], warnings.formatwarning
 def format_warning(message: Warning | str, category: type, filename: str, lineno: int, line: str | None = None) -> str:
     """A warning as text: of ours the sentence alone, of libraries with the place in the code."""
     own = any(Path(filename).is_relative_to(ROOT / folder) for folder in OWN)
-    return f"warning: {message}\n" if own else WITH_PLACE(message, category, filename, lineno, line)
+    return f"{fill(f'warning: {message}')}\n" if own else WITH_PLACE(message, category, filename, lineno, line)
+
+
+class Filled(logging.Formatter):
+    """Messages of one line as wide as the terminal; those of several may be tables."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = super().format(record)
+        return message if "\n" in message else fill(message)
 
 
 def silence_messages() -> None:
-    """Silence the messages of Lightning and torch that appear at every start and need no action."""
+    """Silence the messages of Lightning and torch that appear at every start and need no action; wrap the others."""
     warnings.formatwarning = format_warning
+    for handler in logging.getLogger("lightning.pytorch").handlers:
+        handler.setFormatter(Filled())
     warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module` and is already saved.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -91,6 +91,19 @@ def same_random_numbers() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal in which lines are not wrapped, as tests read them; `narrow_terminal` is another."""
+    monkeypatch.setenv("COLUMNS", "500")
+
+
+@pytest.fixture
+def narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A terminal of as many columns as a log file or a pipe has."""
+    monkeypatch.setenv("COLUMNS", "80")
+    return 80
+
+
 @pytest.fixture
 def data_root() -> Path:
     """The folder of real data; skips the test where there is none."""

@@ -182,3 +182,27 @@ def test_sets_are_found_in_parameters():
     right = ["sorted({1, 2})", "[{1, 2}, {3}]", "[x for x in A if x not in {1}]", "A"]
     assert [bool(unordered(f"pytest.mark.parametrize('x', {one})")) for one in wrong] == [True] * len(wrong)
     assert not any(unordered(f"pytest.mark.parametrize('x', {one})") for one in right)
+
+
+# Lines on the terminal are as wide as it is ---------------------------------------------------------------------------
+
+PRINTING = {
+    "callbacks/terminal.py": "wraps",
+    "commands/answers.py": "an error is one line",
+    "commands/backbones/command.py": "a table",
+    "commands/check/command.py": "a page with tables, wrapped",
+    "commands/early_checks.py": "before what takes seconds to import",
+    "commands/main.py": "an error is one line",
+    "commands/tune/command.py": "YAML",
+}
+"""File -> reason for `print` in place of `print_line`, which wraps."""
+
+
+def test_lines_on_the_terminal_are_wrapped():
+    calls = [
+        str(path.relative_to(ROOT))
+        for path in tracked(*(f"{folder}/*.py" for folder in FOLDERS))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if called(node) == "print"
+    ]
+    assert set(calls) == PRINTING.keys()

@@ -15,6 +15,7 @@ from callbacks.loggers.metrics_csv import MetricsCSV
 from callbacks.loggers.mlflow_run import MLFLOW_ID, mlflow_run
 from callbacks.loggers.wandb_run import git_root, unwritable, wrong_variables
 from callbacks.loggers.wandb_tracking import WANDB_ID
+from callbacks.terminal import print_line
 from modules.contracts import writing
 
 WANDB_STEP = ".wandb_step"
@@ -52,7 +53,7 @@ def build_loggers(
     theirs = [logger for logger in own if isinstance(logger, WandbLogger)]
     if (wandb or theirs) and (wrong := wrong_variables() or unwritable()):
         if rank_zero_only.rank == 0:
-            print(f"W&B logs nothing: {wrong}; correct it or unset it, training goes on without W&B", flush=True)
+            print_line(f"W&B logs nothing: {wrong}; correct it or unset it, training goes on without W&B")
         wandb, own = False, [logger for logger in own if logger not in theirs]
     if wandb and not theirs:
         loggers.append(_wandb(Path(folder), facts))

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.loggers.wandb_run import DeferredRun
+from callbacks.terminal import print_line
 
 GUARDED = ("save", "finalize", "after_save_checkpoint", "watch", "advice")  # and everything called log*
 
@@ -128,4 +129,4 @@ def reason(error: Exception) -> str:
 
 @rank_zero_only
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print_line(line)

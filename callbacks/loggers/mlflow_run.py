@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from callbacks.loggers.facts import Facts, run_title
 from callbacks.loggers.fault_tolerant import reason
+from callbacks.terminal import print_line
 from modules.contracts import ConfigError, from_here, writing
 
 MLFLOW_ID = ".mlflow_id"
@@ -94,7 +95,7 @@ def mlflow_run(folder: Path, facts: Facts) -> MLflowRun | None:
             where = f"MLFLOW_TRACKING_URI is {uri}" if uri else "its folder is runs/mlflow"
             remedy = "correct it or unset it" if uri else "set MLFLOW_TRACKING_URI to another"
             said = f"{where}: {reason(error).partition('. ')[0]}; {remedy}, training goes on without MLflow"
-            print(f"MLflow logs nothing: {re.sub(PASSWORD, '//', said)}", flush=True)
+            print_line(f"MLflow logs nothing: {re.sub(PASSWORD, '//', said)}")
         return None
     logger.id_file = known
     return logger

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from lightning.pytorch.loggers.logger import DummyExperiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from callbacks.terminal import print_line
 from modules.contracts import from_here
 
 WAIT = 10  # seconds until a server that does not answer counts as out of reach
@@ -98,7 +99,7 @@ class DeferredRun:
         if not self._offline and (reason := unreachable()):
             self._offline = True
             if reason != NO_LOGIN or os.environ.get("WANDB_MODE") == "online":
-                print(f"W&B: {reason}; the run is logged offline", flush=True)
+                print_line(f"W&B: {reason}; the run is logged offline")
         self._wandb_init.pop("anonymous", None)  # W&B warns about what Lightning passes unasked
         offline, self._offline = self._offline, False  # which would make Lightning change the environment
         if offline:

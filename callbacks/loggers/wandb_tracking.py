@@ -17,6 +17,7 @@ from callbacks.loggers.fault_tolerant import attempt
 from callbacks.loggers.prediction_table import prediction_table
 from callbacks.results.metrics import Rows, check_names, told
 from callbacks.results.number_format import or_null
+from callbacks.terminal import print_line
 from modules.contracts import SURPLUS, Batch, check_range
 from modules.contracts.repositories import is_repository
 from modules.training.transfer import weights_file
@@ -163,7 +164,7 @@ def _use(logger: Any, source: str) -> None:
         else:
             logger.experiment.use_artifact(artifact)
     except Exception as error:
-        print(f"W&B does not show that the run starts from {source}: {error}", flush=True)
+        print_line(f"W&B does not show that the run starts from {source}: {error}")
 
 
 def _used(logger: Any, source: str) -> Any:

@@ -20,6 +20,7 @@ from callbacks.results.comparison import Comparison, Row
 from callbacks.results.finished_run import Run
 from callbacks.results.learning_curves import most_common, read_curves, verdict
 from callbacks.results.number_format import number, or_null
+from callbacks.terminal import print_line
 from callbacks.writers.per_class import write_csv
 from modules.contracts import writing
 
@@ -145,14 +146,14 @@ def print_report(made: Comparison) -> None:
     shown, table = next((n, table) for n, table in tables if n == 0 or _width(console, table) <= console.width)
     console.print(table)
     if hidden := metrics[max(1, shown) :]:
-        console.print(f"also in compare.csv: {', '.join(hidden)}", soft_wrap=True)
+        print_line(f"also in compare.csv: {', '.join(hidden)}")
     if made.references and len(reference := shared_name(made)) > SHORT:
-        console.print(f"reference: {reference}", soft_wrap=True)
-    console.print(f"protocol: {made.protocol()}", soft_wrap=True)
+        print_line(f"reference: {reference}")
+    print_line(f"protocol: {made.protocol()}")
     for sentence in made.verdicts():
-        console.print(sentence, soft_wrap=True)
+        print_line(sentence)
     for name, sentence in learning_curves(made).items():
-        console.print(f"learning curves of {name}: {sentence}", soft_wrap=True)
+        print_line(f"learning curves of {name}: {sentence}")
 
 
 def _table(made: Comparison, rows: Sequence[Row], metrics: Sequence[str], times: bool) -> Table:

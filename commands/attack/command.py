@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 
-from callbacks.summary import CONSOLE
-from callbacks.terminal import fill
+from callbacks.terminal import print_line
 from commands.attack.methods import CURVES, METHODS, Attack, run_attack
 from commands.attack.report import write_report
 from commands.attack.victim import answer_of
@@ -83,8 +82,8 @@ def attack(argv: list[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     found = run_attack(trainer, task, split, own.num_images, plan)
     for line in write_report(folder, found, trainer.datamodule, task.classes, own.ckpt_path):
-        CONSOLE.print(fill(line), markup=False, highlight=False, soft_wrap=True)
-    CONSOLE.print(f"next: {_next(own, plan, task, parts.checkpoint)}", markup=False, highlight=False, soft_wrap=True)
+        print_line(line)
+    print_line(f"next: {_next(own, plan, task, parts.checkpoint)}")
 
 
 def _check_file(own: Any) -> None:

@@ -9,6 +9,7 @@ from shutil import get_terminal_size
 
 from PIL import Image
 
+from callbacks.terminal import fill
 from commands.backbones.facts import Facts, has_weights, origin
 from commands.overview import program
 from commands.own_options import OwnOptions
@@ -53,7 +54,7 @@ def backbones(argv: list[str]) -> None:
             raise ConfigError("backbones: --describe needs the NAME of a backbone")
         if typed.pattern not in names():
             raise ConfigError(f"there is no backbone {typed.pattern!r}{suggest(typed.pattern, names())}")
-        lines = describe(typed.pattern, typed.out)
+        lines = map(fill, describe(typed.pattern, typed.out))
     else:
         lines = families() if typed.pattern is None else listing(matching(typed.pattern))
     try:
@@ -89,7 +90,7 @@ def families() -> Iterator[str]:
             line += f" {name}" if len(line) + len(name) < room else ""
         yield line
     yield f"{len(names())} backbones in {len(groups)} families"
-    yield f"sizes and maps: {program()} backbones PATTERN, such as 'resnet*'"
+    yield fill(f"sizes and maps: {program()} backbones PATTERN, such as 'resnet*'")
 
 
 def listing(found: list[str]) -> Iterator[str]:
@@ -102,7 +103,7 @@ def listing(found: list[str]) -> Iterator[str]:
         numbers = f"{short(facts.parameters / 1e6):>9}{giga(facts.macs):>8}{facts.sides[0]:5d}"
         weights = "yes" if has_weights(name) else "no"
         yield f"{name:{wide}}{origin(name)[0]:11}{numbers}  {weights:9}{strides:15}{channels}"
-    yield "M param.: millions of parameters that the maps depend on; GMACs: of an image (16 frames) of side `at`"
+    yield fill("M param.: millions of parameters that the maps depend on; GMACs: of an image (16 frames) of side `at`")
 
 
 def trained_behind(sizes: dict[str, int]) -> str:

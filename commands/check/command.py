@@ -8,6 +8,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from callbacks.run_directory import RunDirectory, claimed, new_path
+from callbacks.terminal import print_line
 from commands.check.build import parse, prepared
 from commands.check.copies import Copy
 from commands.check.fix import fix
@@ -70,7 +71,8 @@ def check(argv: list[str]) -> None:
         text, page = (write(title, verdict, found.sections) for write in (text_page, html_page))
         _write(directory.path, text, page, found)
         directory.point_latest()
-        print(f"{text}\nwritten: {directory.path / 'report.html'}", flush=True)
+        print(text)
+        print_line(f"written: {directory.path / 'report.html'}")
     if wrong := [finding for section in found.sections for finding in section.findings if finding.wrong]:
         raise DataError(_summary(wrong))
 

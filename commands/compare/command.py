@@ -7,6 +7,7 @@ import yaml
 import tasks
 from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory
+from callbacks.terminal import print_line
 from commands.arguments import configs_first, flatten, typed_class
 from commands.child import check_named, check_results
 from commands.compare.plan import typed_plan
@@ -57,7 +58,7 @@ class Compare(CLI):
             judged[self.model.monitor, self.model.mode] = name
             starts = isinstance(self.model, tasks.VisionTask) and self.model.weights
             if starts and self.settings.model not in loaded:
-                print(f"{name}: {load_backbone(self.model.backbone, starts, self.model.classifier)}", flush=True)
+                print_line(f"{name}: {load_backbone(self.model.backbone, starts, self.model.classifier)}")
                 loaded.append(self.settings.model)
         if len(judged) > 1:
             (first, one), (second, other), *_ = ((monitor, name) for (monitor, _), name in judged.items())

@@ -15,6 +15,7 @@ from callbacks.results.finished_run import Run, read_run
 from callbacks.results.out_of_fold import write_out_of_fold
 from callbacks.results.variants import Repeat
 from callbacks.run_directory import RunDirectory
+from callbacks.terminal import print_line
 from commands import child
 from commands.arguments import flatten
 from commands.compare.plan import Plan
@@ -57,7 +58,7 @@ def compare(
     _begin(plan)
     started = {name: flat["model.weights"] for name, flat in settings.items() if flat.get("model.weights")}
     check_starts(plan.folder, started)
-    print(f"{len(order)} runs; output of each: {plan.folder}/VARIANT/RUN.log", flush=True)
+    print_line(f"{len(order)} runs; output of each: {plan.folder}/VARIANT/RUN.log")
     directory.point_latest()
     comparison = Comparison(task.monitor, task.mode, plan.variants, data.noun)
     with child.stopping(plan.folder):
@@ -66,7 +67,7 @@ def compare(
                 check_starts(plan.folder, {name: source for name, source in started.items() if name == variant})
                 run, note = _run(plan, variant, repeat, task.monitor, directory.lock)
                 result = comparison.add(variant, repeat, run)
-                print(f"[{done}/{len(order)}] {variant}, {repeat.words}: {result}, {note}", flush=True)
+                print_line(f"[{done}/{len(order)}] {variant}, {repeat.words}: {result}, {note}")
                 if done % len(plan.variants) == 0:
                     write(comparison, trainer, plan.command)
             for variant in plan.variants if plan.repeats[0].folds else ():
@@ -76,7 +77,7 @@ def compare(
     page = write_report(plan.folder, "compare.json").name
     tables = [name for name in ("out_of_fold.csv", "suspects.csv") if any(plan.folder.glob(f"*/{name}"))]
     files = [page, "compare.json", "compare.csv", "figures/compare.png", "VARIANT/RUN/"]
-    print(f"written: {plan.folder}/  ({', '.join(files + [f'VARIANT/{name}' for name in tables])})", flush=True)
+    print_line(f"written: {plan.folder}/  ({', '.join(files + [f'VARIANT/{name}' for name in tables])})")
 
 
 def _check_made(
@@ -145,7 +146,7 @@ def _out_of_fold(plan: Plan, variant: str, data: DataModule, trainer: Trainer) -
     judged = write_out_of_fold(folder, plan.repeats)
     figure = "suspects" if len(plan.variants) == 1 else f"suspects_{variant}"
     if judged and (sentence := report_suspects(folder, figure, judged, data, trainer)):
-        print(f"probable label errors, by {variant}: {sentence}", flush=True)
+        print_line(f"probable label errors, by {variant}: {sentence}")
 
 
 def _run(plan: Plan, variant: str, repeat: Repeat, monitor: str, lock: IO[str]) -> tuple[Run, str]:

@@ -1,6 +1,5 @@
 """A few samples of the run's test split, as files or texts."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from callbacks.collectors.chosen import evenly
+from callbacks.terminal import print_line
 from callbacks.writers.films import Film
 from commands.predictor import Predictor, parts_of
 from modules.contracts import DataError
@@ -27,7 +27,7 @@ def examples(predictor: Predictor, folder: Path, *settings: str) -> list[Any]:
         data.prepare_data()
         data.setup("test")
     except DataError as error:
-        print(f"no examples on the page: {error}", file=sys.stderr)
+        print_line(f"no examples on the page: {error}")
         return []
     source, rows = data.splits[data.predicted]
     chosen = rows[evenly(len(rows), COUNT)]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from callbacks.figures.log import write_figure
+from callbacks.terminal import print_line
 from callbacks.writers.films import Film
 from commands.network import read_network
 from commands.overview import program
@@ -64,23 +65,23 @@ def run_dream(argv: list[str]) -> None:
     activation = Activation(network.backbone, own.layer, own.channel)
     image = _channels(image, network.backbone.in_channels).to(network.device)
     _, before = activation.gradient(image)
-    print(f"network: {network.about}", flush=True)
+    print_line(f"network: {network.about}")
 
     def each(number: int, score: float) -> None:
-        print(f"octave {number + 1} of {settings.octaves}: mean squared activation {score:.3g}", flush=True)
+        print_line(f"octave {number + 1} of {settings.octaves}: mean squared activation {score:.3g}")
 
     made = dream(activation, image, settings, least, each)
     _, after = activation.gradient(made)
-    print(f"mean squared activation from {before:.3g} to {after:.3g}")
+    print_line(f"mean squared activation from {before:.3g} to {after:.3g}")
     stem = f"{Path(own.image).stem if own.image else 'noise'}_{own.layer or 'dream'}"
     stem += "" if own.channel is None else f"_{own.channel}"
     written = [write_figure(array(_channels(made, 3)), own.out / f"{stem}.png", "--out")]
     if own.film:
         frames = film(activation, made, own.film, own.zoom, Dream(1, own.octave_scale, own.steps, own.lr, own.jitter))
         written.append(_film(frames, own.out / f"{stem}.mp4", own.fps))
-    print(f"written: {', '.join(map(str, written))}")
+    print_line(f"written: {', '.join(map(str, written))}")
     again = f"--ckpt_path {own.ckpt_path}" if own.ckpt_path else f"--model.backbone {network.backbone.name}"
-    print(f"next, another layer: {program()} dream {again} --layer NAME --film 48")
+    print_line(f"next, another layer: {program()} dream {again} --layer NAME --film 48")
 
 
 def _noise(side: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from callbacks.collectors.chosen import evenly
-from callbacks.summary import CONSOLE
+from callbacks.terminal import print_line
 from commands.checkpoints import run_of
 from commands.export import onnx_file, torch_file
 from commands.export.about import describe
@@ -117,7 +117,7 @@ class Export(CLI):
         with folder as aside:
             paths = self._write(graphs, Path(aside) / out.name)
             report = self._compare(gate, paths)
-            report.print(CONSOLE)
+            report.print()
             report.write(out.with_name("export_report.json"), out.name, Path(aside))
             if report.refused:
                 remedy = REMEDIES.get(self.precision, "")
@@ -127,11 +127,11 @@ class Export(CLI):
                 for path in reversed(paths):
                     path.replace(out.with_name(path.name))
         names = " and ".join([str(from_here(out)), *(path.name for path in paths[1:])])
-        CONSOLE.print(f"written: {names}, of {self.file.name}", markup=False)
+        print_line(f"written: {names}, of {self.file.name}")
         if self.options.format == "onnx":
             root = [] if self.kind == "noise" else ["--data.root", "FILE" if self.kind == "text" else "FOLDER"]
             line = command_line("predict", "--onnx", str(from_here(out)), "--data", KINDS[self.kind].__name__, *root)
-            CONSOLE.print(f"next: {line}", markup=False)
+            print_line(f"next: {line}")
 
     @property
     def file(self) -> Path:

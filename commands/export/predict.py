@@ -70,6 +70,7 @@ def predict(own: argparse.Namespace) -> bool:
         ConfigError: a package is missing, or the threshold is no score.
         DataError: the file cannot be run, or an image cannot be read.
     """
+    from callbacks.terminal import print_line
     from callbacks.writers.base import Source
     from commands.export.batches import joined, samples_of
     from commands.export.runtime import OnnxModel
@@ -91,7 +92,7 @@ def predict(own: argparse.Namespace) -> bool:
     folder = Path(own.run_dir or f"runs/{run}/{datetime.now():%Y-%m-%d_%H-%M-%S}_predict").expanduser()
     if folder.is_dir() and any(folder.iterdir()):
         raise DataError(f"run directory {folder} is in use: it holds other files; choose another --run_dir")
-    print(f"{model.task} of {own.onnx} predicts all {len(images):,} images", flush=True)
+    print_line(f"{model.task} of {own.onnx} predicts all {len(images):,} images")
     writer: Any = None
     try:
         for batch in _batches(together(images, [found.shape for found in inspected]), root):
@@ -105,9 +106,9 @@ def predict(own: argparse.Namespace) -> bool:
         raise
     writer.close()
     for path in writer.merge(1):
-        print(f"predictions: {path}", flush=True)
+        print_line(f"predictions: {path}")
     for note in writer.notes:
-        print(note, flush=True)
+        print_line(note)
     return True
 
 

@@ -68,7 +68,7 @@ class Report(NamedTuple):
         rows.append(("megabytes", first, second))
         return rows
 
-    def print(self, console: Console) -> None:
+    def print(self) -> None:
         """Print the table."""
         counts = f"{counted(self.samples, self.noun)}, {counted(torch.get_num_threads(), 'threads')}"
         title = f"Export in {self.precision}, {counts}"
@@ -77,7 +77,7 @@ class Report(NamedTuple):
             table.add_column(column, justify="left" if not column else "right", overflow="fold")
         for row in self.rows():
             table.add_row(*row)
-        console.print(table)
+        Console(highlight=False).print(table)
 
     def write(self, path: Path, name: str, aside: Path) -> None:
         """Add the report to a JSON file, under the name of the exported file; written in the folder `aside` first."""

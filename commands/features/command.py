@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 from callbacks.collectors.chosen import evenly
 from callbacks.figures.log import write_figure
 from callbacks.run_directory import RunDirectory, claimed, new_path
-from callbacks.terminal import fill
+from callbacks.terminal import print_line
 from commands.evaluate.features import arrays
 from commands.features import ascents, drawing, patches
 from commands.features.ascents import Ascent
@@ -140,7 +140,7 @@ class Work:
         self.images = arrays(subject.images)
         self.how = "a generator's noise" if generator else f"{own.basis}, {own.steps} steps"
         name = type(subject.task).__name__
-        print(f"{name}: {len(self.images):,} images of {self.where}, {self.images[0].shape[0]} pixels", flush=True)
+        print_line(f"{name}: {len(self.images):,} images of {self.where}, {self.images[0].shape[0]} pixels")
 
     def channels(self, run: Any, found: patches.Peaks, channels: list[int], direction: Any) -> None:
         """Patches and gradient ascent of channels, and of a direction."""
@@ -204,7 +204,7 @@ class Work:
 
     def say(self, line: str) -> None:
         """Print a line, wrapped at the width of the terminal."""
-        print(fill(line), flush=True)
+        print_line(line)
 
     def finish(self) -> None:
         """Write features.json, and name all files and the next command."""
@@ -212,4 +212,4 @@ class Work:
         with writing(path):
             path.write_text(json.dumps(self.report, indent=1), encoding="utf-8")
         self.say(f"written: {path}, figures/ ({', '.join(self.drawn)})")
-        print(f"next, why it answers so: {program()} explain --ckpt_path {self.own.ckpt_path}", flush=True)
+        print_line(f"next, why it answers so: {program()} explain --ckpt_path {self.own.ckpt_path}")

@@ -11,7 +11,7 @@ import torch
 
 from callbacks.figures.log import write_figure
 from callbacks.run_directory import RunDirectory, claimed, new_path
-from callbacks.terminal import fill
+from callbacks.terminal import print_line
 from commands.inspect import drawing, report
 from commands.inspect.parts import Parts, samples_of
 from commands.overview import program
@@ -61,7 +61,7 @@ def inspect(argv: list[str]) -> None:
     folder, fresh = (Path(own.run_dir), False) if own.run_dir else (new_path(parts.name, "_inspect"), True)
     with claimed(RunDirectory(folder, lambda: None, fresh=fresh)) as path:
         for line in look(parts, path, own.lanczos_steps):
-            print(line if line.startswith("next") else fill(line), flush=True)
+            print_line(line)
 
 
 def look(parts: Parts, folder: Path, steps: int) -> Iterator[str]:

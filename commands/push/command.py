@@ -6,6 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_token
 
+from callbacks.terminal import print_line
 from commands.arguments import without
 from commands.next_commands import command_line
 from commands.overview import program
@@ -62,11 +63,11 @@ def push(argv: list[str]) -> None:
     run = read_run(typed.ckpt_path)
     folder = typed.out.expanduser() if typed.out else run.folder / "hub"
     for line in write_folder(run, folder, typed.repo, typed.license):
-        print(line, flush=True)
+        print_line(line)
     if token is None:
-        print("next:", command_line("push", *without(argv, "--dry_run")), flush=True)
+        print_line(f"next: {command_line('push', *without(argv, '--dry_run'))}")
     else:
-        print(f"pushed: {upload(folder, typed.repo, token, typed.private)}", flush=True)
+        print_line(f"pushed: {upload(folder, typed.repo, token, typed.private)}")
 
 
 def write_folder(run: Trained, folder: Path, repository: str, license: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from callbacks.terminal import print_line
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.page import html_page
@@ -47,7 +48,7 @@ def report(argv: list[str]) -> None:
         raise ConfigError(f"--out is {typed.out}, but names a page: give it the suffix .html")
     folder, kind = find_run(typed.run_dir.expanduser())
     path = write_report(folder, kind, typed.out and typed.out.expanduser(), "--out")
-    print(f"written: {from_here(path)} ({path.stat().st_size / 1e6:.1f} MB)", flush=True)
+    print_line(f"written: {from_here(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def write_report(folder: Path, kind: str, path: Path | None = None, option: str = "--run_dir") -> Path:

@@ -13,6 +13,8 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from callbacks.terminal import print_line
+
 LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"
 LATE += b"Content-Length: %d\r\n\r\n%s"
 
@@ -32,7 +34,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
-        print(f"{self.line}; end it by Ctrl-C", flush=True)
+        print_line(f"{self.line}; end it by Ctrl-C")
 
     async def shutdown(self, sockets: Any = None) -> None:
         self.ending()

@@ -9,7 +9,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from commands.network import Network, read_network
+from callbacks.terminal import print_line
+from commands.network import read_network
 from commands.next_commands import command_line
 from commands.overview import program
 from commands.own_options import OwnOptions
@@ -75,7 +76,9 @@ def run_stylize(argv: list[str]) -> None:
     check_size(content, least, "--content")
     for style in styles:
         check_size(style, least, "--style")
-    print(_said(network, features), flush=True)
+    print_line(f"network: {network.about}")
+    levels = ", ".join(map(str, features.style_levels))
+    print_line(f"  style from levels {levels}, content from level {features.content_level}")
     _paint(own, features, content, styles, weights, shares, network.device)
 
 
@@ -118,11 +121,6 @@ def _integers(text: str, option: str) -> list[int]:
         raise ConfigError(f"{option} is {text!r}, but must be whole numbers such as 0,1,2") from error
 
 
-def _said(network: Network, features: StyleFeatures) -> str:
-    levels = ", ".join(map(str, features.style_levels))
-    return f"network: {network.about}\n  style from levels {levels}, content from level {features.content_level}"
-
-
 def _paint(
     own: argparse.Namespace,
     features: StyleFeatures,
@@ -151,7 +149,7 @@ def _paint(
         for name, values in curves.items():
             values.append(losses[name])
         if step % EVERY == 0:
-            print(f"step {step} of {own.steps}: {_losses(curves)}", flush=True)
+            print_line(f"step {step} of {own.steps}: {_losses(curves)}")
 
     start = torch.rand(content.shape) if own.init == "noise" else seen
     settings: dict[str, Any] = {"steps": own.steps, "solver": own.optimizer, "lr": own.lr, "each": each}
@@ -160,17 +158,17 @@ def _paint(
         last = features.losses(made, mixed, features.content(seen.to(device)))
     for name, values in curves.items():
         values.append(last[name].sum().item())
-    print(f"after {own.steps} steps: {_losses(curves)}", flush=True)
+    print_line(f"after {own.steps} steps: {_losses(curves)}")
     made = made.cpu() if own.color != "luminance" else keep_color(made.cpu(), content)
     name = "_".join(Path(file).stem for file in (own.content, *own.style.split(",")))[:100]
     title = f"{features.backbone.name}: style loss 1/{_times(curves['style']):,.0f} in {own.steps} steps"
     drawn = transfer(array(content), [array(style) for style in styles], array(made), curves, title)
     files = {own.out / f"{name}.png": array(made), own.out / f"{name}_steps.png": drawn}
     written = [write_figure(image, path, "--out") for path, image in files.items()]
-    print(f"written: {', '.join(map(str, written))}")
+    print_line(f"written: {', '.join(map(str, written))}")
     names = yaml.safe_dump(_files(own), default_flow_style=True, width=math.inf).strip()
     again = command_line("fit", "--config", "tasks/fast_style.yaml", "--model.styles", names)
-    print(f"next, one network for {'this style' if len(styles) == 1 else 'these styles'}: {again}")
+    print_line(f"next, one network for {'this style' if len(styles) == 1 else 'these styles'}: {again}")
 
 
 def _losses(curves: dict[str, list[float]]) -> str:

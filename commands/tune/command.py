@@ -7,6 +7,7 @@ import yaml
 
 from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory
+from callbacks.terminal import print_line
 from commands import child
 from commands.arguments import configs_first, flatten
 from commands.defaults import completed
@@ -160,13 +161,13 @@ class Tune(CLI):
         default = {name: encoded(self.flat.get(name)) for name in self.space}
         trials.begin(self._identity(), default, self._completed)
         self.directory.point_latest()
-        print(f"trials in {plan.folder}/trials/, output of each beside it", flush=True)
+        print_line(f"trials in {plan.folder}/trials/, output of each beside it")
         search = Search(plan, trials, self.metric, seed)
         for line in search.run():
-            print(line, flush=True)
+            print_line(line)
             write_files(search)
         for line in search.confirm():
-            print(line, flush=True)
+            print_line(line)
         report(search, self.trainer)
 
     def _walk(self) -> None:
@@ -182,7 +183,7 @@ class Tune(CLI):
         findings = Findings(self.plan.folder, self.flat, self._completed)
         steps = Steps(self.plan, self.space, self.metric, findings, seed, suited, self.trainer)
         for line in steps.walk(self.command):
-            print(line, flush=True)
+            print_line(line)
 
     def _completed(self, then: Mapping[str, Any]) -> dict[str, Any]:
         return completed(then, self.flat, self._parser(self.subcommand))

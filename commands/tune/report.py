@@ -13,6 +13,7 @@ from callbacks.figures.log import log_figure, log_table
 from callbacks.figures.tuning import tuning_history, tuning_importance, tuning_slices
 from callbacks.results.number_format import duration, number
 from callbacks.results.tuning import Difference, Trial, best_first, paired_by_seed, trial_rows, trial_table, verdict
+from callbacks.terminal import print_line
 from callbacks.writers.per_class import write_csv
 from commands.next_commands import command_line
 from commands.report.command import write_report
@@ -163,10 +164,9 @@ def report(search: Search, trainer: Trainer) -> None:
             f"{duration(search.spent())}; raise it and go on with --run_dir {folder}"
         )
     Console(highlight=False).print(trial_table(trials, metric.name, metric.mode))
-    say = Console(highlight=False, markup=False, soft_wrap=True)
     if found:
-        say.print(f"protocol: {found.protocol}")
-    say.print(said_verdict(search, found))
+        print_line(f"protocol: {found.protocol}")
+    print_line(said_verdict(search, found))
     title = f"{len(trials)} trials ({search.plan.sampler}) by {metric.name}"
     log_figure(trainer, "history", tuning_history(trials, metric.name, metric.mode, title))
     logarithmic = [name for name, dimension in search.trials.space.items() if dimension.log]
@@ -176,20 +176,20 @@ def report(search: Search, trainer: Trainer) -> None:
     if shares := importance(search):
         log_figure(trainer, "importance", tuning_importance(shares, f"Importance of settings, {title}"))
     else:
-        say.print(f"no figure of the importance of settings: it takes {FEWEST} finished trials that differ")
+        print_line(f"no figure of the importance of settings: it takes {FEWEST} finished trials that differ")
     heading, *rows = trial_rows(trials, metric.name)
     log_table(trainer, "trials", heading, [[str(cell) for cell in row] for row in rows])
     drawn = sorted(path.name for path in (folder / "figures").glob("*.png"))
     best = (folder / "best.yaml").is_file()
     page = write_report(folder, "tune.json").name
-    say.print(
+    print_line(
         f"written: {folder}/  ({page}, {'best.yaml, ' * best}trials.csv, tune.json, figures/: {', '.join(drawn)})"
     )
     if best:
-        say.print(f"next, the best:   {command_line('fit', '--config', str(folder / 'best.yaml'))}")
+        print_line(f"next, the best:   {command_line('fit', '--config', str(folder / 'best.yaml'))}")
     else:
         gone = search.trials.run_folder(finished[0].number)
-        say.print(f"no best.yaml: {gone}, the best trial, is gone; type its settings, or choose another --run_dir")
+        print_line(f"no best.yaml: {gone}, the best trial, is gone; type its settings, or choose another --run_dir")
 
 
 def importance(search: Search) -> dict[str, float]:

@@ -11,6 +11,7 @@ from callbacks.figures.log import log_figure
 from callbacks.figures.tuning import tuning_slices
 from callbacks.results.learning_curves import read_curves, verdict
 from callbacks.results.number_format import duration, number
+from callbacks.terminal import print_line
 from commands.next_commands import command_line
 from commands.report.command import write_report
 from commands.tune.findings import Finding, Findings
@@ -126,7 +127,7 @@ class Steps:
         """
         search, trials = self._prepared(title, space, changed, epochs, sampler)
         for line in search.run():
-            print(f"  {line}", flush=True)
+            print_line(f"  {line}")
             write_files(search)
         finished: list[Any] = trials.finished()
         if not finished:

@@ -1,5 +1,6 @@
 """Final report: table of classes, protocols, numbers."""
 
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
@@ -155,6 +156,24 @@ def test_metrics_of_nothing_are_not_numbers_for_people_and_null_in_json():
     assert [or_null(value) for value in (float("nan"), float("inf"), 0.0)] == [None, None, 0.0]
     assert np.isnan(or_nan(None))
     assert or_nan(0.0) == 0
+
+
+@pytest.mark.parametrize("value", ["short", "a --b", "it's", "long" * 25, "--c d", 'say "it"'])
+def test_a_command_is_broken_between_options_into_lines_that_a_shell_reads_as_the_same(monkeypatch, value):
+    monkeypatch.setenv("COLUMNS", "60")
+    words = ["python", "/a b/cli.py", "fit", "--config", "x.yaml", "--data.root", value, "--data.count", "-1", "--last"]
+    first, *others = fill(f"next, the probe:   {shlex.join(words)}").split("\n")
+    command = first.partition(":")[2]
+    assert others and shlex.split("\n".join([command, *others]).replace("\\\n", "")) == words
+    assert all(line.endswith(" \\") for line in (first, *others[:-1]))
+    assert all(line.startswith("    ") and len(line) <= 60 for line in others if value not in line)
+    assert len(first) <= 60 and " --config \\" not in first  # an option keeps its value
+
+
+def test_a_sentence_that_holds_a_quote_is_no_command(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    assert fill("note: the run's end is near") == "note: the run's end\n  is near"
+    assert fill("it: wandb a's bcdefghijkl") == "it: wandb a's \\\n    bcdefghijkl"
 
 
 def test_lines_are_wrapped_at_the_width_of_the_terminal_but_paths_stay_whole(monkeypatch):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from commands.attack.victim import answer_of
 from modules.contracts import ConfigError
 from tasks import Detection, Rotation, SimCLR
 from tests.helpers.commands import TINY
-from tests.helpers.errors import line_naming, refuses
+from tests.helpers.errors import assert_named, line_naming, refuses
 
 FEW = ["--num_images", "12", "--data.workers", "0"]
 
@@ -36,7 +35,7 @@ def outcome(folder: Path, name: str) -> dict[tuple[str, str], dict]:
 
 
 @pytest.mark.usefixtures("drawn_figures")
-def test_robust_accuracy_falls_with_eps_and_every_sample_is_written(graft, trained, capsys):
+def test_robust_accuracy_falls_with_eps_and_every_sample_is_written(graft, trained, capsys, narrow_terminal):
     assert graft("attack", "--ckpt_path", str(trained), *FEW, "--eps", "0.3,1/255")[0] == 0
     folder, out = trained / "attack", capsys.readouterr().out
     found = outcome(folder, "pgd")
@@ -54,9 +53,8 @@ def test_robust_accuracy_falls_with_eps_and_every_sample_is_written(graft, train
         assert np.asarray(Image.open(folder / name)).std() > 0
     said = out.splitlines()
     line_naming(said, "written", str(folder))
-    line_naming(said, "next", "--model.adversarial")
-    own = [line for line in said[:-1] if str(folder) not in line]  # a path and a command stay whole, to be copied
-    assert max(map(len, own)) <= shutil.get_terminal_size().columns
+    assert_named(out.partition("next: ")[2], "--model.adversarial")
+    assert max(len(line) for line in said if str(folder) not in line) <= narrow_terminal  # a path stays whole
 
 
 @pytest.mark.parametrize(

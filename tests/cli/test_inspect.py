@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,12 @@ FIGURES = {"costs.png", "signals.png", "hessian.png"}
 
 
 @pytest.mark.usefixtures("drawn_figures")
-def test_a_run_is_measured_before_and_after_its_training(graft, trained, capsys):
+def test_a_run_is_measured_before_and_after_its_training(graft, trained, capsys, narrow_terminal):
     typed = ["--ckpt_path", str(trained), "--lanczos_steps", "3", "--run_dir", "out"]
     assert graft("inspect", *typed) == (0, "")
     said = capsys.readouterr().out.splitlines()
     line_naming(said, "after training", "neither vanishing nor exploding")
-    assert max(map(len, said[:-1])) <= shutil.get_terminal_size().columns  # the last is a command to copy
+    assert max(map(len, said)) <= narrow_terminal
     assert {path.name for path in Path("out/figures").iterdir()} == FIGURES
     found = json.loads(Path("out/inspect.json").read_text())
     assert list(found["layers"]) == ["initialization", "after training"]

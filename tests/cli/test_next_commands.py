@@ -18,20 +18,22 @@ PROBE = "--data.batch_size 4 --trainer.max_epochs 1 --trainer.limit_train_batche
 
 
 @pytest.fixture
-def printed(graft, capsys):
+def printed(graft, capsys, narrow_terminal):
     """Run a fit; returns its printed commands as words, by purpose."""
 
     def run(*argv: str) -> dict[str, list[str]]:
         code, error = graft("fit", *argv)
         assert code == 0, error
-        return following(capsys.readouterr().out)
+        out = capsys.readouterr().out
+        assert max(len(line) for line in out.splitlines() if "─" not in line) <= narrow_terminal
+        return following(out)
 
     return run
 
 
 def following(out: str) -> dict[str, list[str]]:
     """Commands that a command printed as the next ones, as words, by purpose."""
-    lines = [line for line in out.splitlines() if line.startswith("next, ")]
+    lines = [line for line in out.replace("\\\n", "").splitlines() if line.startswith("next, ")]
     return {line[6 : line.index(":")]: shlex.split(line[line.index(":") + 1 :]) for line in lines}
 
 

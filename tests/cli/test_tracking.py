@@ -159,7 +159,7 @@ def test_every_logger_has_the_same_scalars(place, logged):
     assert {k for k in numbers if k.startswith(("train/", "val/", "test/", "epoch"))} == names
     board = EventAccumulator(str(place / "fine" / "tensorboard")).Reload()
     assert {tag for tag in board.Tags()["scalars"] if not tag.startswith("hp_")} == names
-    said = (place / "said.txt").read_text().splitlines()
+    said = (place / "said.txt").read_text().replace(" \\\n   ", "").splitlines()
     line_naming(said, "TensorBoard", "tensorboard --logdir fine/tensorboard")
     line_naming(said, "MLflow", "mlflow ui --backend-store-uri runs/mlflow")
     client = MlflowClient(str(place / "runs" / "mlflow"))
