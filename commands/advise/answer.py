@@ -8,6 +8,7 @@ from rich.table import Table
 
 from callbacks.figures.log import log_figure, log_table
 from callbacks.results.number_format import duration
+from callbacks.terminal import print_line
 from commands.advise.drawing import race_figure
 from commands.advise.judge import Judged, apart
 from commands.advise.race import Race, said
@@ -30,23 +31,21 @@ def report(race: Race, data: DataModule, trainer: Trainer) -> None:
     Console(highlight=False).print(table)
     sentences = answer(race)
     race.save(answer=" ".join(sentences))
-    say = Console(highlight=False, markup=False)
-    say.print(" ".join(sentences))
+    print_line(" ".join(sentences))
     names = {one.name: one.words for one in race.plan.candidates}
     bases = {_start(start, race): one for start, one in race.state.bases.items()}
     curves = {names[name]: results for name, results in race.state.results.items()}
     title = f"{len(curves)} candidates in {duration(race.state.seconds)}"
     log_figure(trainer, "race", race_figure(curves, bases, 1 / len(data.classes or [0]), title))
     log_table(trainer, "race", list(COLUMNS), [list(row) for row in rows])
-    loud = Console(highlight=False, markup=False, soft_wrap=True)
-    loud.print(f"written: {folder}/  (advise.json, figures/race.png, RUNG/CANDIDATE/)")
+    print_line(f"written: {folder}/  (advise.json, figures/race.png, RUNG/CANDIDATE/)")
     best = race.racing[0]
     last = f"{folder}/rung{len(race.state.rungs)}/{best.name}"
     typed = [word for word in race.plan.arguments(best) if not word.startswith("--config")]
     config = f"tasks/{best.method}.yaml" if best.config.parent.name == "tasks" else str(best.config)
-    loud.print(f"next, pretrain longer: {command_line('fit', '--config', config, *typed[1:])}")
+    print_line(f"next, pretrain longer: {command_line('fit', '--config', config, *typed[1:])}")
     tuned = ["--config", "tasks/classification.yaml", "--model.weights", last, *race.plan.typed]
-    loud.print(f"next, fine-tune:       {command_line('fit', *tuned)}")
+    print_line(f"next, fine-tune:       {command_line('fit', *tuned)}")
 
 
 def table_rows(race: Race) -> list[list[str]]:

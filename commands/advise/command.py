@@ -5,6 +5,7 @@ from typing import Any
 
 from callbacks.loggers.facts import Facts, tags_of
 from callbacks.run_directory import RunDirectory
+from callbacks.terminal import print_line
 from commands import child
 from commands.advise.answer import report
 from commands.advise.judge import Judge
@@ -135,10 +136,11 @@ class Advise(CLI):
             with child.stopping(folder):
                 self.directory.point_latest()
                 judge = Judge(data, trainer)
-                print(judge.words, *data.describe_classes(remedy=False), sep="\n", flush=True)
+                for line in (judge.words, *data.describe_classes(remedy=False)):
+                    print_line(line)
                 race = Race(self.plan, self.chosen, self.state, judge, self.build, self._samples, self.directory.lock)
                 for line in race.run():
-                    print(line, flush=True)
+                    print_line(line)
                 report(race, data, trainer)
         finally:
             self.summary.say_loggers(trainer)
