@@ -49,7 +49,7 @@ class Summary(L.Callback):
         if stage != self.command:
             return  # the test at the end of fit
         task, data = type(pl_module).__name__, trainer.datamodule
-        networks = pl_module.named_networks
+        networks: Any = pl_module.named_networks
         count = sum(p.numel() for p in {p for one in networks.values() for p in one.parameters()}) / 1e6
         print_line(f"{task} with {' and '.join(networks)} ({count:.2f} M parameters) on {type(data).__name__}")
         print_line(f"  {trainer.precision} on {trainer.strategy.root_device} ({self.precision_reason})")
