@@ -213,7 +213,7 @@ class Captioning(TextGeneration, VisionTask):
             )
         self.on_load_checkpoint(checkpoint)
         self.load_state_dict(checkpoint["state_dict"])
-        rank_zero_info(f"all weights from {self.self_critical}, epoch {checkpoint.get('epoch')}")
+        rank_zero_info(f"all weights from {self.self_critical}, epoch {checkpoint['epoch'] + 1}")
 
     def _criticized(self, batch: Batch, memory: EncoderOutput) -> dict[str, Tensor]:
         """Self-critical loss: REINFORCE with the reward of greedy captions as the baseline."""

@@ -29,7 +29,7 @@ class SwAV(Pretraining):
         temperature: softmax temperature of the predictions.
         code_temperature: of the codes; lower is sharper. Epsilon in the paper.
         queue_size: embeddings of earlier steps that codes are balanced over too, for small batches; 0 is off.
-        queue_start: epoch from which the queue is used, if it is full by then.
+        queue_start: number of first epochs in which the queue is filled, but not used.
         freeze_last: number of first epochs in which the prototypes are frozen.
     """
 

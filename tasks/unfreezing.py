@@ -26,11 +26,11 @@ class Unfreezing(Task):
     """Base of tasks with a backbone whose parts can be unfrozen during training.
 
     Args:
-        unfreeze: gradual unfreezing (Howard and Ruder 2018), such as `0:head,2:stage4,4:all`: from the start of epoch 2
-            on, stage 4 of the backbone learns beside the head, and from epoch 4 on everything. Until then a part stays
-            as it is, with its normalization layers in eval mode. Stages are the levels of the backbone's maps, from
-            stage0; layers go by their names in the backbone. `2:stage4@0.1` is with a factor on the learning rate of
-            what begins to learn then (staged learning rates). Pretraining takes it with `weights`.
+        unfreeze: gradual unfreezing (Howard and Ruder 2018), such as `0:head,2:stage4,4:all`: after 2 epochs, stage 4
+            of the backbone learns beside the head, and after 4 epochs everything. Until then a part stays as it is,
+            with its normalization layers in eval mode. Stages are the levels of the backbone's maps, from stage0;
+            layers go by their names in the backbone. `2:stage4@0.1` is with a factor on the learning rate of what
+            begins to learn then (staged learning rates). Pretraining takes it with `weights`.
 
     Attributes: `locked` are the names of the parameters that do not learn yet.
     """
@@ -159,7 +159,7 @@ class GradualUnfreezing(L.Callback):
                 parameter.requires_grad_(name not in pl_module.locked)
         if pl_module.locked != before:
             count = sum(p.numel() for name, p in self.learning if name not in pl_module.locked)
-            rank_zero_info(f"epoch {self.epoch}: {count:,} parameters learn")
+            rank_zero_info(f"epoch {self.epoch + 1}: {count:,} parameters learn")
             if batch_idx == 0:
                 self._forget(trainer.optimizers)
 
@@ -181,10 +181,10 @@ class GradualUnfreezing(L.Callback):
 
 
 def read_schedule(text: str) -> list[Thaw]:
-    """Parts of `EPOCH:PART,EPOCH:PART@FACTOR`, in order of the epochs.
+    """Parts of `EPOCHS:PART,EPOCHS:PART@FACTOR`, in order of the epochs.
 
     Raises:
-        ConfigError: other text, a factor of 0 or less, or nothing that learns from epoch 0 on.
+        ConfigError: other text, a factor of 0 or less, or nothing that learns from the start.
     """
     found = [re.fullmatch(r"\s*(\d+):([\w.]+)(?:@([\d.]+(?:e-?\d+)?))?\s*", item) for item in text.split(",")]
     try:
@@ -194,7 +194,7 @@ def read_schedule(text: str) -> list[Thaw]:
     positive = all(thaw.factor is None or 0 < thaw.factor < math.inf for thaw in thaws)
     if len(thaws) < len(found) or not positive or min(thaw.epoch for thaw in thaws) > 0:
         raise ConfigError(
-            f"model.unfreeze is {text!r}, but must be EPOCH:PART,EPOCH:PART with a part that learns from epoch 0 on, "
+            f"model.unfreeze is {text!r}, but must be EPOCHS:PART,EPOCHS:PART with a part that learns after 0 epochs, "
             "such as 0:head,2:stage4,4:all, and factors of the learning rate above 0, such as 2:stage4@0.1"
         )
     return sorted(thaws, key=lambda thaw: thaw.epoch)

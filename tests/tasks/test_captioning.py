@@ -24,7 +24,7 @@ from modules.text.tokens import BOS, EOS, PAD
 from modules.text.transformer import TransformerDecoder
 from modules.training.optim import Optim
 from tasks import Captioning
-from tests.helpers.errors import refuses
+from tests.helpers.errors import line_naming, refuses
 from tests.helpers.training import quiet
 
 CAPTIONS = [
@@ -220,7 +220,7 @@ def test_training_from_stored_maps_is_training_from_images(words):
 
 
 @pytest.mark.parametrize("decoder", [TELL, partial(READ, cell="lstm")], ids=["tell", "lstm"])
-def test_self_critical_training_raises_the_reward(words, decoder, tmp_path):
+def test_self_critical_training_raises_the_reward(words, decoder, tmp_path, monkeypatch):
     settings = {"decoder": decoder, "frozen": True, "optim": Optim(lr=0.003, schedule="constant", warmup=0)}
     first, samples = captioning(words, **settings), batch(words)
     once = quiet(max_epochs=1)
@@ -234,8 +234,10 @@ def test_self_critical_training_raises_the_reward(words, decoder, tmp_path):
     many |= {key: torch.stack(many[key]) for key in ("image", "target")}
     settings["optim"] = Optim(lr=0.002, schedule="constant", warmup=0)
     task = captioning(words, **settings, self_critical=str(tmp_path / "first.ckpt"))
-    found = kept(task)
+    found, lines = kept(task), []
+    monkeypatch.setattr("tasks.captioning.rank_zero_info", lines.append)
     quiet(max_epochs=1, gradient_clip_val=1.0).fit(task, datamodule=Images(many, steps=60))
+    line_naming(lines, "first.ckpt", "epoch 1")
     begun = Reward(CAPTIONS)(said["text"], ends, CAPTIONS).mean()
     torch.testing.assert_close(found[0]["greedy_reward"], begun)
     rewards = [cost["reward"].item() for cost in found]

@@ -63,6 +63,16 @@ def test_parts_learn_from_their_epoch_on_and_batch_norms_with_them(optim):
     assert {name for name, p in classification().named_parameters() if p.ndim > 1} <= moved[2]
 
 
+def test_epochs_are_counted_from_1_where_parts_are_said_to_learn(monkeypatch):
+    said = []
+    monkeypatch.setattr(unfreezing, "rank_zero_info", said.append)
+    fit(task := classification("0:head,1:all"), 2)
+    head, everything = (sum(p.numel() for p in part.parameters()) for part in (task.head, task))
+    assert len(said) == 2
+    assert_named(said[0], "epoch 1", f"{head:,}")
+    assert_named(said[1], "epoch 2", f"{everything:,}")
+
+
 def test_with_everything_from_epoch_0_on_training_is_as_without():
     plain, unfrozen = (fit(classification(text), 2) for text in (None, "0:all"))
     assert not changed(plain, unfrozen)
