@@ -183,7 +183,8 @@ class KNN(Callback):
         self.chance = 1 / classes
         predicted = knn_predict(bank, bank_labels, queries, self.k, self.temperature, classes)
         self.right = np.equal(*(torch.as_tensor(one).cpu().numpy() for one in (predicted, labels)))
-        samples = f"bank {len(bank):,} train images, {len(queries):,} {split} images"
+        noun = getattr(data, "noun", "images")
+        samples = f"bank {len(bank):,} train {noun}, {len(queries):,} {split} {noun}"
         self.protocols[f"{split}/{self.key}"] = f"kNN, k {self.k}, T {self.temperature:g}, {samples}"
         return (predicted == labels).double().mean().item()
 

@@ -119,7 +119,8 @@ def _fine_tune(argv: list[str], run: str | None, task: Task, data: DataModule) -
     """Train a classifier on the same data, from the backbone of a run; pixels have none, and null instead."""
     yaml = "tasks/video.yaml" if "video" in task.required_keys else "tasks/classification.yaml"
     weights = ["--model.weights", run] if run else []
-    graft = ["fit", "--config", yaml, *weights, *_same_data(argv, data), *_backbone(argv, task, yaml)]
+    fusion = ["--model.fusion", "mean"] if task.backbone is not None and task.backbone.temporal else []
+    graft = ["fit", "--config", yaml, *weights, *_same_data(argv, data), *_backbone(argv, task, yaml), *fusion]
     if not run:
         return [("a linear classifier", graft)]
     return [("fine-tune", graft), ("a linear probe", [*graft, "--model.frozen", "true"])]

@@ -30,6 +30,8 @@ from tasks.swav import SwAV
 from tasks.translation import Translation
 from tasks.vicreg import VICReg
 from tasks.video import Video
+from tasks.video_simclr import VideoSimCLR
+from tasks.videomae import VideoMAE
 from tasks.vision import VisionTask
 
 __all__ = [
@@ -64,5 +66,7 @@ __all__ = [
     "Translation",
     "VICReg",
     "Video",
+    "VideoMAE",
+    "VideoSimCLR",
     "VisionTask",
 ]

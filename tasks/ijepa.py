@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modules.backbones.tokens import encode, take, token_grid, token_network
+from modules.backbones.tokens import check_patches, encode, take, token_grid, token_network
 from modules.contracts import Backbone, Batch, ConfigError, check_sizes
 from modules.heads.base import Head
 from modules.pretext.masks import context_and_targets
@@ -72,6 +72,10 @@ class IJEPA(MomentumEncoderPretraining):
         self.distance = functional.smooth_l1_loss if loss == "smooth_l1" else functional.mse_loss
         if self.compiled:
             net.blocks.compile()  # which `encode` calls without the backbone around it
+
+    def check_sides(self, sides: dict[str, int]) -> None:
+        super().check_sides(sides)
+        check_patches(token_network(self.backbone, "IJEPA"), sides)
 
     @property
     def exported(self) -> Backbone:

@@ -39,12 +39,20 @@ class Pretraining(VisionTask):
 
     def _check(self, batch: Batch) -> None:
         super()._check(batch)
-        (least, most), given = self.views, len(batch.get("views", ()))
+        (least, most), given = self.views, self.views_in(batch)
         if least > 1 and not self.trainer.predicting and not least <= given <= most:
             raise ConfigError(
                 f"{type(self).__name__} trains on `views`, {least}{' or more' if most > least else ''} per image, but "
                 f"{self.data.name} gives {given or 'none'}: set data.views to {least}"
             )
+
+    def seen(self, batch: Batch) -> Tensor:
+        """Images (B, 3, H, W) of a batch without views, or clips (B V, 3, T, H, W)."""
+        return batch["image" if "image" in batch else "video"]
+
+    def views_in(self, batch: Batch) -> int:
+        """Views of each sample in a batch."""
+        return len(batch.get("views", ()))
 
     def chance_among_views(self) -> float | None:
         """Logarithm of the number of other views in the global batch, two of each image: any may be the other one."""
@@ -98,11 +106,12 @@ class Pretraining(VisionTask):
 
     def targets(self, batch: Batch, wanted: str | None = None) -> list[Reference | None]:
         """See `Task`: the image that each is compared with: `reference` of the batch, that of a number, or the next."""
+        shown = self.seen(batch)
         if "reference" in batch:
             (found,) = self.features(batch["reference"][:1])
-            return [Reference(found, str(wanted))] * len(batch["image"])
-        names = batch["id"] if "id" in batch else list(map(str, range(len(batch["image"]))))
-        return find_references(self.features(batch["image"]), names, wanted)
+            return [Reference(found, str(wanted))] * len(shown)
+        names = batch["id"] if len(batch.get("id", ())) == len(shown) else list(map(str, range(len(shown))))
+        return find_references(self.features(shown), names, wanted)
 
     @property
     def explained(self) -> tuple[nn.Module, Backbone | None]:
@@ -111,7 +120,7 @@ class Pretraining(VisionTask):
     def target_score(self, batch: Batch, targets: Sequence[Reference]) -> Tensor:
         """See `Task`: cosine similarity of the features with those of another image."""
         others = torch.stack([one.features for one in targets])
-        return cosine_similarity(self.features(batch["image"]).float(), others.float())
+        return cosine_similarity(self.features(self.seen(batch)).float(), others.float())
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return {"features": self.features(batch["image"])}

@@ -1,6 +1,6 @@
 """Video classification: one class per clip, from one frame to 3-D convolution."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from modules.backbones.lora import merged
-from modules.contracts import Batch, ConfigError, FusionFactory, Prediction
+from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo, class_names
 from modules.export import ClipClassifier, Graph, Preprocess, clip_graph
 from modules.heads import Linear
@@ -19,23 +19,15 @@ from modules.insight.targets import class_index, class_score
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
-from modules.temporal import FUSIONS, Kind
 from tasks.base import Stage
-from tasks.vision import VisionTask
+from tasks.clip_input import ClipInput
 
 
-class Video(VisionTask):
+class Video(ClipInput):
     """Video classification: one class per video, with multi-clip, multi-crop testing.
-
-    The backbone is an image network, with weights of any task, whose frames `fusion` combines; or a clip network, such
-    as `r3d_18`.
 
     Args:
         classes: class names in order of their index; null takes the data's.
-        frames: frames of a clip; null takes the data's.
-        fusion: `single` (middle frame), `mean` or `max` of all frames, `concat` (late, fully connected), `early` (first
-            convolution), `slow` (stage by stage), `lstm`, `gru`, `attention`, `inflate` (2-D to 3-D convolutions); a
-            class_path takes their options. Backbones for clips take `mean`, `max`, `lstm`, `gru` and `attention`.
         head: classifier with its loss.
     """
 
@@ -53,8 +45,6 @@ class Video(VisionTask):
     def __init__(
         self,
         classes: list[str] | None = None,
-        frames: int | None = None,
-        fusion: Kind | FusionFactory = "mean",
         head: HeadFactory[ClassificationHead] = Linear,
         **kwargs,
     ):
@@ -62,10 +52,7 @@ class Video(VisionTask):
         classes = class_names(classes, "model.classes")
         if not classes or len(classes) < 2:
             raise ConfigError("video classification needs at least two classes: from the data, or as --model.classes")
-        if not frames or frames < 1:
-            raise ConfigError("video classification needs the frames of a clip: from the data, or as --model.frames")
-        self.classes, self.frames, count = classes, frames, len(classes)
-        self.fusion = (FUSIONS[fusion] if isinstance(fusion, str) else fusion)(self.backbone, frames)
+        self.classes, count = classes, len(classes)
         self.head = ClassificationHead.build(head, self.fusion.features, count)
         self.pools = self.fusion.pools or self.head.pools
         self.train_used()
@@ -84,20 +71,6 @@ class Video(VisionTask):
         """Normalized clips (N, 3, T, H, W) to logits (N, C)."""
         maps = self.fusion(self.backbone, video)
         return self.head(maps.end if self.head.pools else maps)
-
-    def maps(self, image: Tensor) -> list[Tensor]:
-        """Normalized clips (N, 3, T, H, W), or images (N, 3, H, W) as still clips, to maps without time."""
-        if image.ndim == 4:
-            image = image.unsqueeze(2).expand(-1, -1, self.frames, -1, -1)
-        return self.fusion(self.backbone, image)
-
-    @property
-    def initialized(self) -> tuple[nn.Module, Callable[[Tensor], object]]:
-        return self.backbone, self.maps
-
-    def features(self, image: Tensor) -> Tensor:
-        maps = self.maps(image)
-        return maps.end if self.pools else maps[-1].mean((-2, -1))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         logits, label = self(batch["video"]), batch["label"]

@@ -17,18 +17,25 @@ START = 1  # separates the draws of a clip's frames from those of its augmentati
 
 @dataclass(frozen=True)
 class RandomClip:
-    """One clip of each video in training: its frames, one crop and one draw of colors, by (seed, epoch, index)."""
+    """Clips of each video in training: the frames, one crop and one draw of colors of each, by (seed, epoch, index)."""
 
     sampling: Sampling
     augment: Augment
     side: int
     seed: int
+    views_each: int = 1
 
     def steps(self, count: int, epoch: int, index: int) -> np.ndarray:
-        return self.sampling.train(count, np.random.default_rng((self.seed, epoch, index, START)))
+        keys = [(self.seed, epoch, index, START, *self._more(view)) for view in range(self.views_each)]
+        return np.concatenate([self.sampling.train(count, np.random.default_rng(key)) for key in keys])
 
     def views(self, clips: np.ndarray, epoch: int, index: int) -> np.ndarray:
-        return self.augment(clips[0], self.seed, epoch, index)[None]
+        made = [self.augment(clip, self.seed, epoch, index, *self._more(view)) for view, clip in enumerate(clips)]
+        return np.stack(made)
+
+    def _more(self, view: int) -> tuple[int, ...]:
+        """End of the key of a view; the first has none, as the only clip of a video."""
+        return (1 + view,) if view else ()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ MARGIN = 8 / 7  # ratio of the frames' shorter side to the crop's, as in 128 to 
 class VideoDataModule(SplitData):
     """Base of the data modules of videos with at most one class each.
 
-    Batches have `video` uint8 (B V, 3, T, H, W), where V consecutive entries are the views of one video (1 in
+    Batches have `video` uint8 (B V, 3, T, H, W), where V consecutive entries are the views of one video (`views` in
     training), `label` int64 (B,) and `id`.
 
     Args:
@@ -35,6 +35,8 @@ class VideoDataModule(SplitData):
         augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
             hue), or albumentations transforms, applied after the crop; drawn once for all frames of a clip.
         flip: false leaves mirroring out of the recipes, for classes that mean a direction.
+        views: clips of each video in training, each with frames, crop and colors of its own; 2 for contrastive
+            pretraining, whose validation takes as many.
     """
 
     noun = "videos"
@@ -44,8 +46,9 @@ class VideoDataModule(SplitData):
         "frames": "input",
         "image_size": "input",
         "crop": "input",  # also the size that frames are kept in
-        "augment": "training",
-        "flip": "training",
+        "augment": "input",  # with several views of evaluation too
+        "flip": "input",
+        "views": "input",
     }
 
     def __init__(
@@ -55,16 +58,27 @@ class VideoDataModule(SplitData):
         crop: tuple[float, float] | None = None,
         augment: Recipe | list[A.BasicTransform] = "none",
         flip: bool = True,
+        views: int = 1,
         **kwargs,
     ):
         super().__init__(**kwargs)
         check_range("data.image_size", image_size, 1)
+        check_range("data.views", views, 1)
+        self.views = views
         check_area("crop", crop)
         self.image_size, self.sampling = image_size, Sampling(frames)
         self.side = round(MARGIN * image_size) if crop else image_size
         self.augment = Augment(image_size, crop, augment if flip else _unflipped(augment, image_size))
 
     collate = staticmethod(collate)
+
+    @property
+    def view_count(self) -> int:
+        return self.views
+
+    @property
+    def sides(self) -> dict[str, int]:
+        return {"--data.image_size": self.image_size}
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -82,8 +96,9 @@ class VideoDataModule(SplitData):
         if split not in self.splits:
             return None
         (source, indices), skip = self.splits[split], self.on_error == "skip"
-        if purpose == "train":
-            return VideoDataset(source, indices, RandomClip(self.sampling, self.augment, self.side, self.seed), skip)
+        if purpose == "train" or (purpose == "evaluate" and self.views > 1):
+            make = RandomClip(self.sampling, self.augment, self.side, self.seed, self.views)
+            return VideoDataset(source, indices, make, skip)
         return VideoDataset(source, indices, FixedViews(self.sampling, self.crops, self.image_size), skip)
 
 

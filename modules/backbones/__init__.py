@@ -13,6 +13,7 @@ from modules.backbones.timm import Timm
 from modules.backbones.torchvision import IMAGES, Torchvision
 from modules.backbones.torchvision_video import FAMILIES, TorchvisionVideo
 from modules.backbones.unet import UNetEncoder
+from modules.backbones.video_vit import VideoViT
 from modules.contracts import Backbone, ConfigError, suggest
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Torchvision",
     "TorchvisionVideo",
     "UNetEncoder",
+    "VideoViT",
     "by_name",
     "class_of",
     "classics",

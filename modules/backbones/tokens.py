@@ -1,25 +1,30 @@
 """Vision Transformers on a part of their tokens, or with mask tokens: for MAE, I-JEPA and iBOT."""
 
+from typing import Any
+
 import torch
 from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from modules.backbones.video_vit import SpaceTimeNetwork, clip_grid
 from modules.contracts import Backbone, ConfigError
 
 
-def token_network(backbone: Backbone, setting: str) -> VisionTransformer:
-    """The Vision Transformer inside a backbone.
+def token_network(backbone: Backbone, setting: str) -> Any:
+    """The Vision Transformer inside a backbone, of images or of clips.
 
     Args:
-        backbone: any `Timm` one whose network is timm's `VisionTransformer`, with or without a class token.
+        backbone: any `Timm` one whose network is timm's `VisionTransformer`, with or without a class token, or a
+            `VideoViT`.
         setting: method or option that masks tokens, for the sentence.
 
     Raises:
         ConfigError: another network.
     """
     net = backbone.net
-    if isinstance(net, VisionTransformer) and isinstance(net.patch_embed, PatchEmbed):
+    plain = isinstance(net, VisionTransformer) and isinstance(net.patch_embed, PatchEmbed)
+    if plain or isinstance(net, SpaceTimeNetwork):
         return net
     raise ConfigError(
         f"{setting} masks tokens of timm's Vision Transformers, which {backbone.name} does not have: choose "
@@ -27,12 +32,14 @@ def token_network(backbone: Backbone, setting: str) -> VisionTransformer:
     )
 
 
-def token_grid(net: VisionTransformer, image: Tensor) -> tuple[int, int]:
-    """Rows and columns of the patches of images (B, C, H, W).
+def token_grid(net: Any, image: Tensor) -> Any:
+    """Rows and columns of the patches of images (B, C, H, W), with steps of time before them for clips (B, C, T, H, W).
 
     Raises:
         ConfigError: the images do not fall into whole patches, or are one patch, so that none is left to be hidden.
     """
+    if isinstance(net, SpaceTimeNetwork):
+        return clip_grid(net, image)
     (height, width), (high, wide) = image.shape[-2:], net.patch_embed.patch_size
     if height % high or width % wide:
         raise ConfigError(
@@ -47,8 +54,18 @@ def token_grid(net: VisionTransformer, image: Tensor) -> tuple[int, int]:
     return height // high, width // wide
 
 
+def check_patches(net: Any, sides: dict[str, int]) -> None:
+    """Check that square images of these sides, in pixels, fall into whole patches.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    for side in sides.values():
+        token_grid(net, torch.empty(1, 1, side, side, device="meta"))
+
+
 def encode(
-    net: VisionTransformer,
+    net: Any,
     image: Tensor,
     visible: Tensor | None = None,
     hidden: Tensor | None = None,
@@ -59,8 +76,8 @@ def encode(
     Without masks these are the tokens of the plain network (timm's `forward_features`).
 
     Args:
-        net: the network.
-        image: normalized images (B, C, H, W).
+        net: of `token_network`.
+        image: normalized images (B, C, H, W), or clips (B, C, T, H, W).
         visible: patches that the network gets, int64 (B, K): N is K then; null is all. All others cost nothing behind
             the embedding of patches.
         hidden: patches in whose place `mask_token` stands, bool (B, N).

@@ -7,12 +7,20 @@ import modules.export.regions  # noqa: F401  (registers two-stage detectors)
 from modules.export.detection import ObjectFinder, check_exportable
 from modules.export.generation import noise_graph
 from modules.export.graph import Graph, ImageGraph, ImageNetwork, clip_graph, image_graph
-from modules.export.networks import Classifier, ClipClassifier, FeatureExtractor, Segmenter, feature_graphs
+from modules.export.networks import (
+    Classifier,
+    ClipClassifier,
+    ClipFeatures,
+    FeatureExtractor,
+    Segmenter,
+    feature_graphs,
+)
 from modules.export.preprocess import Geometry, Preprocess, preprocess_for
 
 __all__ = [
     "Classifier",
     "ClipClassifier",
+    "ClipFeatures",
     "FeatureExtractor",
     "Geometry",
     "Graph",

@@ -49,6 +49,24 @@ class ClipClassifier(nn.Module):
         return scores.argmax(1), scores
 
 
+class ClipFeatures(nn.Module):
+    """Features float32 (B, D) of clips (B, 3, T, h, w).
+
+    Args:
+        backbone: of the frames or of clips.
+        fusion: of the frames.
+        pools: take the pooled features, else the mean of the coarsest map.
+    """
+
+    def __init__(self, backbone: Backbone, fusion: nn.Module, pools: bool):
+        super().__init__()
+        self.backbone, self.fusion, self.pools = backbone, fusion, pools
+
+    def forward(self, video: Tensor, geometry: Geometry) -> tuple[Tensor]:
+        maps = self.fusion(self.backbone, video)
+        return ((maps.end if self.pools else maps[-1].mean((-2, -1))).float(),)
+
+
 class FeatureExtractor(nn.Module):
     """Features float32 (B, D): pooled as published, or the mean of the coarsest map.
 

@@ -25,6 +25,11 @@ def random_patches(images: int, patches: int, ratio: float, generator: torch.Gen
     return order[:, count:], order[:, :count]
 
 
+def tubes(places: Tensor, steps: int, cells: int) -> Tensor:
+    """The same places at every step of time, int64 (B, steps * K), of places (B, K) among `cells` of a frame."""
+    return (torch.arange(steps)[:, None] * cells + places[:, None]).flatten(1)
+
+
 def block_mask(images: int, grid: tuple[int, int], hidden: int, generator: torch.Generator | None) -> Tensor:
     """Blockwise masks, bool (images, rows * columns), of rectangles until `hidden` cells are covered in every image.
 

@@ -43,6 +43,18 @@ def patches(image: Tensor, size: tuple[int, int]) -> Tensor:
     return cells.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2)
 
 
+def tubelets(video: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Tubelets of clips (B, C, T, H, W), step by step, row by row: (B, N, frames * height * width * C), channels last.
+
+    Args:
+        video: of whole tubelets.
+        size: frames, height and width of a tubelet.
+    """
+    frames, high, wide = size
+    cells = video.unfold(2, frames, frames).unfold(3, high, high).unfold(4, wide, wide)
+    return cells.permute(0, 2, 3, 4, 5, 6, 7, 1).flatten(4).flatten(1, 3)
+
+
 def histograms(image: Tensor, cell: int, bins: int) -> Tensor:
     """Histograms of oriented gradients (HOG) of each cell (Dalal and Triggs 2005).
 

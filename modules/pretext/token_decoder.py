@@ -1,9 +1,12 @@
 """Light transformer over visible tokens and mask tokens: the decoder of MAE and the predictor of I-JEPA."""
 
+from collections.abc import Sequence
+
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from modules.backbones.positions import grid_positions
 from modules.backbones.tokens import take
 from modules.contracts import ConfigError, check_sizes
 
@@ -38,26 +41,18 @@ class TokenDecoder(nn.Module):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, tokens: Tensor, visible: Tensor, wanted: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, tokens: Tensor, visible: Tensor, wanted: Tensor, grid: Sequence[int]) -> Tensor:
         """Predictions (B, M, outputs) of patches.
 
         Args:
             tokens: of the encoder, (B, P + K, inputs); the first P have no place.
             visible: places of the others, int64 (B, K).
             wanted: places of the patches to predict, int64 (B, M).
-            grid: rows and columns of all places.
+            grid: rows and columns of all places, of clips with steps of time before them.
         """
         x = self.enter(tokens)
-        table = sin_cos_positions(*grid, x.shape[-1]).to(x).expand(len(x), -1, -1)
+        table = grid_positions(grid, x.shape[-1]).to(x).expand(len(x), -1, -1)
         prefix = x.shape[1] - visible.shape[1]
         asked = self.mask_token.to(x.dtype) + take(table, wanted)
         x = torch.cat([x[:, :prefix], x[:, prefix:] + take(table, visible), asked], 1)
         return self.leave(self.norm(self.blocks(x)[:, -wanted.shape[1] :]))
-
-
-def sin_cos_positions(rows: int, columns: int, width: int) -> Tensor:
-    """Sine-cosine positions of a grid, (rows * columns, width); half of the channels tell the column, half the row."""
-    angles = 10_000 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    waves = [torch.arange(side)[:, None] * angles for side in (rows, columns)]
-    down, along = (torch.cat([wave.sin(), wave.cos()], 1) for wave in waves)
-    return torch.cat([along.repeat(rows, 1), down.repeat_interleave(columns, 0)], 1).float()

@@ -10,8 +10,8 @@ from modules.contracts import Backbone, ConfigError, DataError
 CHANGED = ("activation", "pooling")
 """Layers that an option puts in place of a network's own, as weights say them."""
 
-ARGUMENTS = ("attention", "image_size", "options")
-"""Arguments of a backbone of timm's, as weights say them."""
+ARGUMENTS = ("attention", "image_size", "tubelet", "options")
+"""Arguments of a backbone of timm's, as weights say them; those of clips have a `tubelet`."""
 FILES = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 """Options of timm that weights must not set."""
 
@@ -23,7 +23,11 @@ def check_about(about: dict[str, Any], label: str) -> None:
         DataError: an entry is not as it is written; names it.
     """
     kinds = {"name": str, "small_images": bool, "mean": list | tuple, "std": list | tuple}
-    kinds |= dict.fromkeys((*CHANGED, "attention"), str) | {"image_size": int | list | tuple, "options": dict}
+    kinds |= dict.fromkeys((*CHANGED, "attention"), str) | {
+        "image_size": int | list | tuple,
+        "tubelet": int,
+        "options": dict,
+    }
     for key, kind in kinds.items():
         if key in about and not isinstance(about[key], kind):
             raise DataError(f"{label}: its {key} is {about[key]!r}: take other weights, or correct it")
@@ -65,7 +69,8 @@ def advice(backbone: Backbone, about: dict[str, Any]) -> str:
 
 def built_by(about: dict[str, Any]) -> list[str]:
     """Options that build the backbone of weights by its class, as they are typed."""
-    words = ["--model.backbone", "Timm", "--model.backbone.name", about["name"]]
+    kind = "VideoViT" if "tubelet" in about else "Timm"
+    words = ["--model.backbone", kind, "--model.backbone.name", about["name"]]
     words += ["--model.backbone.small_images", "true"] if about.get("small_images") else []
     for key in ARGUMENTS:
         if key in about:

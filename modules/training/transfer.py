@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from modules.backbones import Timm, by_name
+from modules.backbones import Timm, VideoViT, by_name
 from modules.backbones.activations import MaxoutUnit
 from modules.backbones.classics.vgg import deepen
 from modules.backbones.exchange import exchange_layers
@@ -107,7 +107,7 @@ def described_backbone(about: dict[str, Any], in_channels: int = 3) -> Backbone:
     """The backbone that weights say they are of, as it was built, with the layers that were exchanged in it."""
     name, small = about["name"], about.get("small_images", False)
     if said := {key: about[key] for key in ARGUMENTS if key in about}:
-        backbone: Backbone = Timm(name, in_channels, small, **said)
+        backbone: Backbone = VideoViT(name, **said) if "tubelet" in said else Timm(name, in_channels, small, **said)
     else:
         backbone = by_name(name, small, in_channels=in_channels)
     exchange_layers(backbone, about.get("activation"), about.get("pooling", "max"))

@@ -36,6 +36,7 @@ SINGLE |= {
     "semantic_segmentation",
     "translation",
     "video",
+    "videomae",
 }  # all metrics follow from single items
 SERVED = {"captioning", "classification", "detection", "gan", "instance_segmentation", "semantic_segmentation"}
 SERVED |= {"simclr", "translation", "video"}  # one of each kind of samples and predictions

@@ -20,7 +20,7 @@ VARIANTS = {
     "wgan": ("wgan", "--trainer.callbacks null"),
 }
 OTHERS = "autoencoder barlow_twins byol colorization dino fast_style ijepa lejepa mae masked_patches moco_v3".split()
-OTHERS += "nnclr rotation simsiam supcon swav vicreg".split()
+OTHERS += "nnclr rotation simsiam supcon swav vicreg video_simclr videomae".split()
 OTHERS += "captioning classification gan semantic_segmentation video".split()  # for `inspect`
 VARIANTS |= {name: (name, "") for name in OTHERS}
 

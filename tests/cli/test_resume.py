@@ -38,6 +38,8 @@ RANDOM = {
     "--model.masked_loss_weight 1".split(),  # centers are a state, masks are drawn
     "mae": [],  # masks are drawn
     "ijepa": [],
+    "videomae": ["--data.frames", "4"],  # tubes are drawn
+    "video_simclr": ["--data.frames", "4"],  # two clips are
 }
 
 
@@ -53,6 +55,8 @@ RANDOM = {
         ("dino", 0, 5),
         ("ijepa", 0, 7),
         pytest.param("mae", 0, 7, marks=pytest.mark.slow),
+        pytest.param("videomae", 2, 7, marks=pytest.mark.slow),
+        pytest.param("video_simclr", 2, 7, marks=pytest.mark.slow),
         pytest.param("nnclr", 0, 7, marks=pytest.mark.slow),
         ("swav", 0, 7),
         pytest.param("lejepa", 0, 7, marks=pytest.mark.slow),

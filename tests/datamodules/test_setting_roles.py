@@ -22,6 +22,8 @@ OWN = {
     ("ImageDataModule", "crop"): "input",  # views of pretraining are judged, too
     ("ImageDataModule", "augment"): "input",
     ("VideoDataModule", "crop"): "input",  # frames are kept in the size that it needs
+    ("VideoDataModule", "augment"): "input",  # several clips of contrastive pretraining are judged, too
+    ("VideoDataModule", "flip"): "input",
     ("SplitData", "crop"): "training",
     ("SplitData", "augment"): "training",
     ("CaptionTable", "images"): "location",

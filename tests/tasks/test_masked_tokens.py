@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from modules.backbones import Timm
+from modules.backbones.positions import grid_positions
 from modules.backbones.tokens import encode, token_network
 from modules.contracts import Batch, ConfigError
 from modules.losses.distillation import masked_tokens, teacher_probabilities
 from modules.pretext.masks import block_mask, context_and_targets, random_patches, view_masks
 from modules.pretext.patches import patches
-from modules.pretext.token_decoder import TokenDecoder, sin_cos_positions
+from modules.pretext.token_decoder import TokenDecoder
 from modules.training.transfer import export_backbone, read_weights
 from tasks import DINO, IJEPA, MAE
 from tests.helpers.errors import refuses
@@ -83,13 +84,13 @@ def test_random_patches_are_as_many_of_every_image_and_all_of_them():
 def test_positions_and_patches_are_lightlys(rows, width):
     utils = pytest.importorskip("lightly.models.utils")
     theirs = torch.tensor(utils.get_2d_sine_cosine_positional_embedding(width, rows, cls_token=False)).float()
-    torch.testing.assert_close(sin_cos_positions(rows, rows, width), theirs, rtol=0, atol=1e-6)
+    torch.testing.assert_close(grid_positions((rows, rows), width), theirs, rtol=0, atol=1e-6)
     image = noise(2, 3, 8 * rows, 8 * rows)
     assert torch.equal(patches(image, (8, 8)), utils.patchify(image, 8))
 
 
 def test_positions_of_a_grid_that_is_no_square_differ_by_row_and_column():
-    table = sin_cos_positions(2, 3, 8).view(2, 3, 8)
+    table = grid_positions((2, 3), 8).view(2, 3, 8)
     assert torch.equal(table[0, :, :4], table[1, :, :4]) and torch.equal(table[:, 0, 4:], table[:, 2, 4:])
     assert len(table.flatten(0, 1).unique(dim=0)) == 6
 

@@ -1,6 +1,7 @@
 """Two gloo processes have the same losses as one with the same global batch: ten steps of each method."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from modules.backbones import VideoViT
 from modules.backbones.lora import LoRA
 from modules.heads import Projection, Prototypes
 from modules.training.optim import Optim
@@ -28,6 +30,8 @@ from tasks import (
     SupCon,
     SwAV,
     VICReg,
+    VideoMAE,
+    VideoSimCLR,
 )
 from tests.helpers.training import quiet
 
@@ -55,6 +59,17 @@ SETTINGS = {
         {"prototypes": 32, "momentum": 0.9, "centering": "sinkhorn", "masked_loss_weight": 1.0},
     ),
     "MAE": (MAE, {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}),
+    "VideoMAE": (
+        VideoMAE,
+        {
+            "backbone": partial(VideoViT, "test_vit", 32, options={"patch_size": 8}),
+            "frames": 2,
+            "decoder_width": 16,
+            "decoder_depth": 1,
+            "decoder_heads": 2,
+        },
+    ),
+    "VideoSimCLR": (VideoSimCLR, {"frames": 2}),
     "IJEPA": (IJEPA, {"predictor_width": 16, "predictor_depth": 1, "predictor_heads": 2, "momentum": 0.9}),
 }
 
@@ -73,7 +88,14 @@ class Share(L.LightningDataModule):
         images = torch.randint(0, 256, (STEPS, self.views, BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
         label, names = torch.arange(BATCH)[mine] % 3, ["x"] * each
         batches = [
-            {"views": [v[mine] for v in step], "image": step[0][mine], "label": label, "id": names} for step in images
+            {
+                "views": [v[mine] for v in step],
+                "image": step[0][mine],
+                "video": step.transpose(0, 1)[mine, :2].flatten(0, 1).unsqueeze(2).expand(-1, -1, 2, -1, -1),  # still
+                "label": label,
+                "id": names,
+            }
+            for step in images
         ]
         return DataLoader(batches, batch_size=None, collate_fn=dict)
 
@@ -91,7 +113,8 @@ class Losses(L.Callback):
 def losses(method: type, settings: dict[str, Any], processes: int) -> list[float]:
     torch.manual_seed(0)
     head = Prototypes if method is DINO else lambda features, outputs: Projection(features, outputs, layers=1)
-    heads = {} if method in (MAE, IJEPA) else {"head": head}
+    heads = {} if method in (MAE, IJEPA, VideoMAE) else {"head": head}
+    settings = {name: value() if isinstance(value, partial) else value for name, value in settings.items()}
     optim = Optim(torch.optim.SGD, lr=0.02, warmup=0)
     task = method(**{"backbone": "test_vit", "optim": optim} | heads | settings)
     for module in task.modules():  # batch norm's statistics belong to a device
