@@ -7,9 +7,15 @@ import gc
 import sys
 from typing import NoReturn
 
-from commands.early_checks import end_imports_by_signals, exit_early
-from commands.export.predict import quick
-from commands.output import keep_output
+try:
+    from commands.early_checks import end_imports_by_signals, exit_early
+    from commands.export.predict import quick
+    from commands.output import keep_output
+except ModuleNotFoundError as missing:
+    if (missing.name or "").partition(".")[0] in ("callbacks", "commands", "datamodules", "modules", "tasks"):
+        raise
+    print(f"error: {missing.name} is not installed: pip install -c constraints.txt -e .", file=sys.stderr)
+    sys.exit(2)
 
 
 def main(argv: list[str] | None = None) -> int:

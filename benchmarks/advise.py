@@ -16,6 +16,7 @@ from benchmarks.overhead import surroundings
 from benchmarks.report import RESULTS, parser, publish
 from cli import main as graft
 from commands.advise.judge import Judged, apart
+from commands.advise.plan import OVERHEAD, SHORTEST
 
 
 def race(folder: Path, root: Path, budget: str, methods: str, typed: list[str]) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def row(root: Path, out: Path, budget: str, methods: str, typed: list[str]) -> d
     choice = next(iter(finals))
     share = sum(one.seconds for one in finals.values()) / len(finals)
     timed = sum(overhead + 8 * pace for overhead, pace in raced["speeds"].values())
-    seconds = timed + len(raced["speeds"]) * (share + 5)  # 5 to judge
+    seconds = len(raced["raced"]) * max(share + 5, SHORTEST + OVERHEAD) + timed + 1  # 5 to judge
     whole = race(out / "grid", root, f"{seconds:.0f}s", ",".join(raced["raced"]), ["--grid", *typed])
     grid = last(whole)
     best = next(iter(grid))

@@ -15,7 +15,7 @@ from commands.checkpoints import find_checkpoint, resolve_weights
 from commands.early_checks import COMMON, OWN, SECTIONS, check_early
 from modules.contracts import ConfigError, DataError
 from tests.helpers.commands import ROOT
-from tests.helpers.errors import refuses
+from tests.helpers.errors import refuses, sentence
 
 FIT = ["fit", "--config", str(ROOT / "tasks/simclr.yaml")]
 
@@ -170,3 +170,10 @@ def test_a_folder_of_runs_stands_for_its_latest(tmp_path, monkeypatch):
     assert find_checkpoint("runs/simclr", "simclr", resume=True).parts[-3] == "2026-01-01_10-00-00"
     inside = find_checkpoint("runs/simclr/2026-01-02_10-00-00/checkpoints", "simclr", resume=True)
     assert inside.parts[-3] == "2026-01-02_10-00-00"
+
+
+def test_an_installation_without_a_package_says_how_to_install_it():
+    blocked = "import runpy, sys; sys.modules['torch'] = None; runpy.run_path('cli.py', run_name='__main__')"
+    run = subprocess.run([sys.executable, "-c", blocked], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    sentence(run.stderr, "torch", "pip install")

@@ -92,7 +92,8 @@ def assert_has_features(graft: Callable, run: Path | str, family: str) -> None:
         assert first["value"] >= second["value"] and first["index"] != second["index"]
         assert all(one["box"][0] < one["box"][2] and one["box"][1] < one["box"][3] for one in patches)
     fields = [level["field"] for level in found["levels"]]
-    assert len(fields) >= (1 if family.startswith("video") else 2) and fields == sorted(fields)  # of clips one may be left
+    least = 1 if family.startswith("video") else 2  # of clips one may be left
+    assert len(fields) >= least and fields == sorted(fields)
     assert all(1 <= level["rank"] <= min(level["channels"], 6) for level in found["levels"])
     errors = [(one["error"], one["missed"]) for one in found["inversion"]]
     assert len(errors) == len(fields) and all(0 < error < 1 and missed >= 0 for error, missed in errors)
