@@ -66,7 +66,7 @@ class FeatureMonitor(Callback):
                 features = torch.stack([of_samples(pl_module.features(view), batch) for view in views], 1)
             self.kept.update(priority, {"features": features})
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Any, pl_module: LightningModule) -> None:
         if not due(trainer, self.every):
             return
         self.kept.gather()
@@ -77,7 +77,8 @@ class FeatureMonitor(Callback):
         found = {"rankme": rankme(views[:, 0]), "uniformity": uniformity(views[:, 0])}
         if views.shape[1] > 1:
             found |= {"lidar": lidar(views), "alignment": alignment(views[:, 0], views[:, 1])}
-        words = f"{len(views):,} val images, {views.shape[1]} views, {views.shape[2]} features"
+        noun = getattr(trainer.datamodule, "noun", "images")
+        words = f"{len(views):,} val {noun}, {views.shape[1]} views, {views.shape[2]} features"
         self.protocols = {f"val/{name}": f"{MEANINGS[name]}; {words}" for name in found}
         named = {f"val/{name}": value for name, value in found.items()}
         pl_module.log_dict(named, batch_size=1, sync_dist=True)

@@ -98,7 +98,8 @@ class OnlineProbe(Callback):
         if labels is None:
             return
         right = self._ready(features, len(classes))(features).argmax(1) == labels
-        words = f"linear probe, trained beside the task (AdamW, lr {self.lr:g}), {len(right):,} {split} images"
+        noun = getattr(trainer.datamodule, "noun", "images")
+        words = f"linear probe, trained beside the task (AdamW, lr {self.lr:g}), {len(right):,} {split} {noun}"
         self.protocols[f"{split}/probe"] = words
         task.log(f"{split}/probe", right.double().mean().float(), batch_size=1, sync_dist=True)
 

@@ -8,7 +8,7 @@ from timm.layers import PatchEmbed, resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from modules.backbones.positions import sin_cos
+from modules.backbones.positions import grid_positions, sin_cos
 from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, check_sizes
 
 PLAIN = {"class_token": False, "global_pool": "avg", "fc_norm": False}
@@ -19,8 +19,9 @@ class VideoViT(Backbone):
     """A Vision Transformer of timm for clips, with attention over all tokens of space and time together.
 
     Arnab et al. 2021 (ViViT, model 1), Tong et al. 2022 (VideoMAE). A token is a tubelet: a patch of `tubelet` frames.
-    Positions in space are learned, as timm's, and resampled for other sizes; those in time are sine and cosine, so
-    that clips may have any number of frames. All other tensors have timm's names: weights for images are inflated.
+    Positions are sines and cosines at first; those in space are learned and resampled for other sizes, those in time
+    fixed, so that clips may have any number of frames. All other tensors have timm's names, so that weights for images
+    are inflated.
 
     Args:
         name: a plain Vision Transformer of timm, such as `vit_small_patch16_224`.
@@ -119,6 +120,8 @@ class SpaceTimeNetwork(nn.Module):
         self.patch_embed = Tubelets(vit.patch_embed, tubelet)
         self.grid_size = list(vit.patch_embed.grid_size)
         self.pos_embed, self.norm_pre, self.blocks, self.norm = vit.pos_embed, vit.norm_pre, vit.blocks, vit.norm
+        with torch.no_grad():
+            self.pos_embed.copy_(grid_positions(self.grid_size, self.embed_dim)[None])
         self.pretrained_cfg = dict(vit.pretrained_cfg) | {
             "input_size": (3, *vit.patch_embed.img_size),
             "first_conv": "patch_embed.proj",
