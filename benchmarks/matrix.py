@@ -15,13 +15,12 @@ with the transfer, over the starts, tells which of them may stand for a fine-tun
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.fits import TASKS
+from benchmarks.matrix_report import Cell, correlation_table, draw, draw_correlations, markdown
 from benchmarks.overhead import surroundings
 from benchmarks.report import RESULTS, parser, publish
 from cli import main as graft
@@ -44,39 +43,6 @@ COLUMNS = {  # a task -> its options
     "video": "--trainer.max_epochs 40",
     "captioning": "--trainer.max_epochs 40",
 }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A start in a task, as `compare` measured it.
-
-    Args:
-        row: the start.
-        column: the task.
-        metric: log name of what it is judged by.
-        mean: of the metric over seeds.
-        low: lower end of its interval; null where there is none.
-        high: upper end.
-        difference: to random weights; null for these.
-        difference_low: lower end of its interval.
-        difference_high: upper end.
-    """
-
-    row: str
-    column: str
-    metric: str
-    mean: float
-    low: float | None
-    high: float | None
-    difference: float | None
-    difference_low: float | None
-    difference_high: float | None
-
-    @property
-    def distinguishable(self) -> bool:
-        """True if the interval of the difference lacks 0."""
-        ends = self.difference_low, self.difference_high
-        return None not in ends and min(ends) * max(ends) > 0
 
 
 def pretrain(name: str, folder: Path, seed: int, typed: list[str]) -> None:
@@ -151,75 +117,6 @@ def run(*words: str) -> None:
             raise SystemExit(code)
 
 
-def said(cell: Cell) -> str:
-    """Mean and difference to random weights with its interval, all in points."""
-    words = f"{100 * cell.mean:.1f}"
-    if cell.difference is None:
-        return words
-    words += f"\n{100 * cell.difference:+.1f}"
-    if cell.difference_low is None or cell.difference_high is None:
-        return words
-    return f"{words} [{100 * cell.difference_low:+.1f}, {100 * cell.difference_high:+.1f}]"
-
-
-def markdown(cells: list[Cell]) -> str:
-    """The matrix as Markdown; differences that are distinguishable are bold."""
-    columns, rows = axes_of(cells)
-    found = {(cell.row, cell.column): cell for cell in cells}
-    lines = [head("start", columns)]
-    for row in rows:
-        parts = []
-        for cell in (found[row, column] for column in columns):
-            mean, _, rest = said(cell).partition("\n")
-            parts.append(f"{mean} **{rest}**" if cell.distinguishable else f"{mean} {rest}".strip())
-        lines.append(f"| `{row}` | " + " | ".join(parts) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def correlation_table(found: dict[str, dict[str, tuple[float, int]]]) -> str:
-    """Correlations as Markdown, with the number of starts."""
-    columns = list(dict.fromkeys(column for one in found.values() for column in one))
-    lines = [head("statistic", columns)]
-    for statistic, one in found.items():
-        parts = [f"{one[column][0]:+.2f} ({one[column][1]})" if column in one else "" for column in columns]
-        lines.append(f"| `{statistic}` | " + " | ".join(parts) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def head(first: str, columns: list[str]) -> str:
-    """The head of a Markdown table."""
-    return f"| {first} | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|"
-
-
-def axes_of(cells: list[Cell]) -> tuple[list[str], list[str]]:
-    """Columns and rows in their order."""
-    return list(dict.fromkeys(cell.column for cell in cells)), list(dict.fromkeys(cell.row for cell in cells))
-
-
-def draw(cells: list[Cell], title: str, path: Path) -> None:
-    """Heat map: color is the difference to random weights, white where it is not distinguishable from 0."""
-    from matplotlib.figure import Figure
-
-    columns, rows = axes_of(cells)
-    values = np.zeros((len(rows), len(columns)))
-    figure = Figure((2.2 + 1.75 * len(columns), 1.2 + 0.46 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    for cell in cells:
-        y, x = rows.index(cell.row), columns.index(cell.column)
-        values[y, x] = 100 * (cell.difference or 0) if cell.distinguishable else 0
-        axes.text(x, y, said(cell), ha="center", va="center", size=8)
-    reach = max(1.0, float(np.abs(values).max()))
-    image = axes.imshow(values, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto", alpha=0.7)
-    labels = {cell.column: f"{cell.column}\n{cell.metric.removeprefix('test/')}" for cell in cells}
-    axes.set_xticks(range(len(columns)), [labels[column] for column in columns], size=8)
-    axes.set_yticks(range(len(rows)), rows, size=8)
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0)
-    figure.colorbar(image, label="points above random weights", pad=0.02)
-    figure.suptitle(title, size=9)
-    figure.savefig(path, dpi=110)
-
-
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Pretrain the rows, fine-tune them in the columns, and write `matrix.md` and `matrix.png`."""
     options = parser(__doc__)
@@ -240,6 +137,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     found = correlations(cells, rows)
     tables = "\n".join([markdown(cells), *([correlation_table(found)] if found else [])])
     (args.out / "matrix.md").write_text(tables)
+    if found:
+        draw_correlations(found, args.out / "correlations.png")
     print(tables)
     facts = {"seeds": args.seeds, "settings": typed, "correlations": found}
     return publish("matrix", args.json, cells=[asdict(cell) for cell in cells], **facts)

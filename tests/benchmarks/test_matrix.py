@@ -8,7 +8,8 @@ from PIL import Image
 
 from benchmarks import matrix
 from benchmarks.fits import TASKS
-from benchmarks.matrix import COLUMNS, ROWS, Cell, correlations, draw, markdown
+from benchmarks.matrix import COLUMNS, ROWS, correlations
+from benchmarks.matrix_report import Cell, draw, draw_correlations, markdown
 from tests.helpers.errors import assert_named
 
 BETTER = Cell("simclr", "video", "test/accuracy", 0.5, 0.4, 0.6, 0.2, 0.1, 0.3)
@@ -29,6 +30,8 @@ def test_the_table_marks_what_is_distinguishable(tmp_path):
     assert "| `none` | 30.0 |" in table
     draw([PLAIN, BETTER, UNCLEAR], "title", tmp_path / "matrix.png")
     assert Image.open(tmp_path / "matrix.png").size[0] > 300
+    draw_correlations({"val/knn": {"video": (0.9, 12), "detection": (-0.2, 12)}}, tmp_path / "correlations.png")
+    assert Image.open(tmp_path / "correlations.png").size[0] > 300
 
 
 def test_correlations_are_of_ranks_over_the_starts_that_have_the_statistic(tmp_path):
