@@ -68,6 +68,7 @@ SLOW = {
 
 NOT_HERE = {
     "explain --ckpt_path runs/detection": "a detector of one step finds nothing to explain",
+    "advise --": "trains for as long as it is told; tests/cli/test_advise.py races for seconds",
     "torchrun": "starts 32 processes on four machines; tests/cli/test_processes.py starts two",
     "srun": "needs SLURM",
     "--trainer.devices 8": "needs eight devices; tests/cli/test_devices.py has two",

@@ -52,6 +52,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "Translation": {"tokenizers": [WORDS, WORDS]},
     "VICReg": NET | {"embed_dim": 8},
     "Video": NET | CLASSES | {"frames": 4, "fusion": partial(Recurrent, hidden=8)},
+    "VideoSimCLR": NET | {"frames": 4, "fusion": partial(Recurrent, hidden=8)},
     "WGAN": TWO,
 }
 
@@ -66,7 +67,8 @@ def saved(task: tasks.Task, path: Path) -> Path:
 
 def test_every_task_is_here():
     abstract = {"Task", "VisionTask"}
-    assert TASKS.keys() == set(tasks.__all__) - abstract
+    built = {"VideoMAE"}  # on an object, which a checkpoint of Python does not hold; test_commands.py loads one of fit
+    assert TASKS.keys() == set(tasks.__all__) - abstract - built
 
 
 @pytest.mark.parametrize("name", TASKS)
