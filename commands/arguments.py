@@ -69,6 +69,31 @@ def without(argv: list[str], *names: str) -> list[str]:
     return parser.parse_known_args(argv)[1]
 
 
+def typed_options(argv: list[str], name: str = "") -> dict[str, list[str]]:
+    """Words of an option and of those below it, by name: `--data` is also `--data.root X` and `--data.root=X`.
+
+    Of an option that is typed several times the last counts, in the place of the first; `--data.NAME+` adds up.
+
+    Args:
+        argv: the arguments.
+        name: of the option; empty for all words.
+    """
+    found: dict[str, list[str]] = {}
+    while argv:
+        option = argv[0].partition("=")[0].replace(".init_args.", ".")
+        end = next((i for i, word in enumerate(argv) if i and word.startswith("--")), len(argv))
+        end = 1 if "=" in argv[0] else end
+        if not name or option == name or option.startswith(f"{name}."):
+            found[option] = [*(found.get(option, ()) if option.endswith("+") else ()), *argv[:end]]
+        argv = argv[end:]
+    return found
+
+
+def once(argv: list[str]) -> list[str]:
+    """The arguments without the earlier values of options that are typed several times."""
+    return [word for words in typed_options(argv).values() for word in words]
+
+
 LISTS = {"evaluate": ("--label_fractions", "--num_neighbors"), "explain": ("--method",)}
 """Options of several values, by command."""
 

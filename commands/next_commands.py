@@ -1,19 +1,19 @@
 """Commands that the end of another prints: test or validate, predict, evaluate and fine-tune a backbone."""
 
+import json
 import re
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from commands.arguments import find_config, parse_known, read_yaml, run_name, without
+from commands.arguments import find_config, once, parse_known, read_yaml, run_name, typed_options, without
+from commands.handed_on import ALWAYS, find_data
 from commands.overview import program
 from commands.trained import typed_texts
 from datamodules import DataModule
 from datamodules.base import Split
-from datamodules.setting_roles import roles_of
+from datamodules.setting_roles import default, roles_of
 from modules.contracts import ConfigError
 from modules.export import check_exportable
 from modules.training.metadata import built_by
@@ -66,7 +66,7 @@ def _after_fit(argv: list[str], folder: Path, task: Task, data: DataModule) -> l
     again = [(f"{command} again", [command, *trained])] if command else []
     whole = ["--model.patch_size", "null"] if getattr(task, "patch_size", None) else []  # no file has a sliding window
     exported = [("export", ["export", *trained, *whole])] if _has_export(task) else []
-    return [*again, *_predict(trained, task, data), *exported]
+    return [*again, *_predict(trained, task, data, []), *exported]  # whose settings the checkpoint knows
 
 
 def _has_export(task: Task) -> bool:
@@ -89,30 +89,37 @@ def _after_others(argv: list[str], task: Task, data: DataModule) -> list[Command
     if command != "predict":
         unseen = command == "validate" and data.has("test")
         test = [("test", ["test", *trained, *_words(argv, "--data")])] if unseen else []
-        return [*test, *_predict(trained, task, data)]
+        return [*test, *_predict(trained, task, data, argv)]
     again = without(argv, "--run_dir")
     if task.generative:
-        return [("other samples", [*without(again, "--seed_everything"), "--seed_everything", str(data.seed + 1)])]
+        return [("other samples", once([*again, "--seed_everything", str(data.seed + 1)]))]
     search: Any = getattr(task, "search", None)
     if run and search and search.num_return_sequences == 1 < search.num_beams:  # part of an exported file
-        return [("alternatives", [*again, "--model.search.num_return_sequences", "2"])]
-    key = next((key for key in LABELED if key in task.required_keys), None)
-    if not weights or not key:
+        return [("alternatives", once([*again, "--model.search.num_return_sequences", "2"]))]
+    if not weights or not any(key in task.required_keys for key in LABELED):
         return []
-    kind = "VideoFolder" if "video" in task.required_keys else LABELED[key]
-    own = ["--model.weights", weights, "--data", kind, "--data.root", "FOLDER"]
-    return [("your own labels", ["fit", *(_configs(argv) or ["--config", _yaml(task)]), *own])]
+    configs = _configs(argv) or ["--config", _yaml(task)]
+    labeled = [*_labeled(argv, task), *_backbone(argv, task, configs[-1])]
+    return [("your own labels", ["fit", *configs, "--model.weights", weights, *labeled])]
 
 
-def _predict(trained: list[str], task: Task, data: DataModule) -> list[Command]:
-    """Predict a user's own samples by a trained task, given by its options."""
+def _predict(trained: list[str], task: Task, data: DataModule, argv: list[str]) -> list[Command]:
+    """Predict a user's own samples by a trained task, given by its options, as the samples of a command are read."""
     if task.generative:
         own = ["--data", "LatentSamples", "--data.count", "100", "--seed_everything", "1"]
         return [("your samples", ["predict", *trained, *own])]
     if data.noun not in OWN:  # of another program
         return []
     noun, files, where = OWN[data.noun]
-    return [(f"your {noun}", ["predict", *trained, "--data", files, "--data.root", where])]
+    own = ["--data", files, "--data.root", where, *_typed_data(argv, files)]
+    return [(f"your {noun}", ["predict", *trained, *own])]
+
+
+def _labeled(argv: list[str], task: Task) -> list[str]:
+    """Options of a user's own data with the labels that a task learns from, read as typed."""
+    labels = next((kind for key, kind in LABELED.items() if key in task.required_keys), "ImageFolder")
+    kind = "VideoFolder" if "video" in task.required_keys else labels
+    return ["--data", kind, "--data.root", "FOLDER", *_typed_data(argv, kind)]
 
 
 def _fine_tune(argv: list[str], run: str | None, task: Task, data: DataModule) -> list[Command]:
@@ -120,14 +127,15 @@ def _fine_tune(argv: list[str], run: str | None, task: Task, data: DataModule) -
     yaml = "tasks/video.yaml" if "video" in task.required_keys else "tasks/classification.yaml"
     weights = ["--model.weights", run] if run else []
     fusion = ["--model.fusion", "mean"] if task.backbone is not None and task.backbone.temporal else []
-    graft = ["fit", "--config", yaml, *weights, *_same_data(argv, data), *_backbone(argv, task, yaml), *fusion]
+    graft = ["fit", "--config", yaml, *weights, *_same_data(argv, task, data), *_backbone(argv, task, yaml), *fusion]
     if not run:
         return [("a linear classifier", graft)]
     return [("fine-tune", graft), ("a linear probe", [*graft, "--model.frozen", "true"])]
 
 
 def _configs(argv: list[str]) -> list[str]:
-    return [word for path in parse_known(argv).config for word in ("--config", path)]
+    latest = [*dict.fromkeys(reversed(parse_known(argv).config))]
+    return [word for path in reversed(latest) for word in ("--config", path)]
 
 
 def _naming_code(argv: list[str], configs: list[str], run: str) -> list[str]:
@@ -149,36 +157,30 @@ def command_line(*words: str) -> str:
     return f"{program()} {shlex.join(words)}"
 
 
-def typed_options(argv: list[str], name: str) -> dict[str, list[str]]:
-    """Words of an option and of those below it, by name: `--data` is also `--data.root X` and `--data.root=X`."""
-    found: dict[str, list[str]] = {}
-    words = iter(argv)
-    for word in words:
-        option = word.partition("=")[0]
-        if option == name or option.startswith(f"{name}."):
-            value = [] if "=" in word else [next(words, "")]
-            found[option] = [*found.get(option, ()), word, *value]
-    return found
-
-
-def _same_data(argv: list[str], data: DataModule) -> list[str]:
-    """Options that give another task the same data: its location, and typed settings of its samples.
+def _same_data(argv: list[str], task: Task, data: DataModule) -> list[str]:
+    """Options that give another task the same data: its location and samples, and typed settings to read them.
 
     Augmentations and views belong to the method; without labels the data set has to be another one.
     """
-    typed = {o.removeprefix("--data.").removeprefix("init_args."): w for o, w in typed_options(argv, "--data").items()}
     if data.classes is None:
-        return ["--data", "ImageFolder", "--data.root", "FOLDER", *typed.get("image_size", ())]
-    kind, roles = type(data), roles_of(type(data))
+        return _labeled(argv, task)
+    kind = type(data)
     ours = kind.__module__.startswith("datamodules.")
     words = [] if ours and kind.__name__ == "Shapes" else ["--data", kind.__name__ if ours else _path(kind)]
-    for name, role in roles.items():
+    for name, role in roles_of(kind).items():
         value = data.hparams.get(name)
-        if role == "location" and value is not None:
-            words += [f"--data.{name}", value if isinstance(value, str) else str(_plain(value))]
-        elif role in ("input", "samples", "loading") and name not in OF_METHOD:
-            words += typed.get(name, ())
-    return words
+        chosen = role == "samples" and value != default(kind, name) and isinstance(value, str | int | float | list)
+        if chosen or (role == "location" and value is not None):
+            words += [f"--data.{name}", value if isinstance(value, str) else json.dumps(value)]
+    return words + _typed_data(argv, _path(kind))
+
+
+def _typed_data(argv: list[str], data: str) -> list[str]:
+    """Typed settings of preprocessing and loading that a data module takes too, given by its name or path."""
+    roles = roles_of(find_data(data) or DataModule)
+    typed = {option.removeprefix("--data."): words for option, words in typed_options(argv, "--data").items()}
+    names = [name for name in typed if roles.get(name.partition(".")[0]) in ALWAYS and name not in OF_METHOD]
+    return [word for name in names for word in typed[name]]
 
 
 def _backbone(argv: list[str], task: Task, config: str) -> list[str]:
@@ -189,12 +191,18 @@ def _backbone(argv: list[str], task: Task, config: str) -> list[str]:
     changed = [word for layer, kind in task.backbone.changed.items() for word in (f"--model.{layer}", kind)]
     if "--model.backbone" in typed_options(argv, "--model.backbone") or (typed and not task.backbone.arguments):
         return typed + changed
-    usual = read_yaml(find_config(config))["model"]["init_args"]
+    model = (read_yaml(find_config(config)) or {}).get("model")
+    usual = model.get("init_args", {}) if isinstance(model, dict) else {}
     if task.backbone.arguments:  # of a YAML that builds it by class_path
         return built_by(describe(task.backbone)) + changed
-    words = [] if task.backbone.name == usual["backbone"] else ["--model.backbone", task.backbone.name]
+    words = [] if task.backbone.name == usual.get("backbone") else ["--model.backbone", task.backbone.name]
     small = task.backbone.small_images
     return words + (["--model.small_images", "true"] if small and not usual.get("small_images") else []) + changed
+
+
+def typed_settings(argv: list[str]) -> list[str]:
+    """Typed settings of the data and the task."""
+    return _words(argv, "--data") + _words(argv, "--model")
 
 
 def _words(argv: list[str], name: str) -> list[str]:
@@ -203,7 +211,3 @@ def _words(argv: list[str], name: str) -> list[str]:
 
 def _path(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _plain(value: Any) -> Any:
-    return yaml.safe_dump(value, default_flow_style=True).strip() if isinstance(value, list | dict) else value

@@ -12,7 +12,7 @@ from commands.attack.victim import answer_of
 from commands.checkpoints import run_of
 from commands.evaluate import Trainer, idle_trainer
 from commands.evaluate.features import set_up_samples
-from commands.next_commands import command_line
+from commands.next_commands import command_line, typed_settings
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.predictor import parts_of
@@ -83,7 +83,7 @@ def attack(argv: list[str]) -> None:
     found = run_attack(trainer, task, split, own.num_images, plan)
     for line in write_report(folder, found, trainer.datamodule, task.classes, own.ckpt_path):
         print_line(line)
-    print_line(f"next: {_next(own, plan, task, parts.checkpoint)}")
+    print_line(f"next: {_next(own, typed, plan, task, parts.checkpoint)}")
 
 
 def _check_file(own: Any) -> None:
@@ -140,11 +140,11 @@ def _ready(parts: Any) -> Trainer:
     return trainer
 
 
-def _next(own: Any, plan: Attack, task: Task, checkpoint: Path) -> str:
+def _next(own: Any, typed: list[str], plan: Attack, task: Task, checkpoint: Path) -> str:
     """The command that follows: training of the same run against the attack, or another attack."""
     if isinstance(task, Classification) and task.robust.method == "none":
         config = run_of(checkpoint) / "config.yaml"
         words = ["fit", "--config", str(config) if config.is_file() else "tasks/classification.yaml"]
         return command_line(*words, "--model.adversarial", "pgd", "--model.adversarial_eps", "8/255")
     method = "fgsm" if plan.method == "pgd" else "pgd"
-    return command_line("attack", "--ckpt_path", own.ckpt_path, "--method", method)
+    return command_line("attack", "--ckpt_path", own.ckpt_path, "--method", method, *typed_settings(typed))

@@ -8,7 +8,9 @@ from torch import Tensor
 from callbacks.figures.log import write_figure
 from callbacks.terminal import print_line
 from callbacks.writers.films import Film
+from commands.arguments import once, without
 from commands.network import read_network
+from commands.next_commands import command_line
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.stylize.images import array, check_size, read
@@ -80,8 +82,8 @@ def run_dream(argv: list[str]) -> None:
         frames = film(activation, made, own.film, own.zoom, Dream(1, own.octave_scale, own.steps, own.lr, own.jitter))
         written.append(_film(frames, own.out / f"{stem}.mp4", own.fps))
     print_line(f"written: {', '.join(map(str, written))}")
-    again = f"--ckpt_path {own.ckpt_path}" if own.ckpt_path else f"--model.backbone {network.backbone.name}"
-    print_line(f"next, another layer: {program()} dream {again} --layer NAME --film 48")
+    again = once([*without(argv, "--channel"), "--layer", "NAME", "--film", "48"])
+    print_line(f"next, another layer: {command_line('dream', *again)}")
 
 
 def _noise(side: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 
 from callbacks.collectors.chosen import evenly
 from callbacks.terminal import print_line
+from commands.arguments import typed_options
 from commands.checkpoints import run_of
 from commands.export import onnx_file, torch_file
 from commands.export.about import describe
@@ -21,7 +22,7 @@ from commands.export.report import Report
 from commands.export.runtime import OnnxModel
 from commands.extras import require
 from commands.fit import CLI
-from commands.next_commands import command_line, typed_options
+from commands.next_commands import command_line
 from commands.overview import program
 from commands.own_options import OwnOptions
 from commands.predictor import KINDS, Predictor, kind_of

@@ -19,6 +19,7 @@ from commands.features import ascents, drawing, patches
 from commands.features.ascents import Ascent
 from commands.features.depth import levels
 from commands.features.subject import Subject, generator_of
+from commands.next_commands import command_line, typed_settings
 from commands.overview import program
 from commands.own_options import OwnOptions
 from datamodules.images.unlabeled_images import split_title
@@ -93,6 +94,8 @@ def features(argv: list[str]) -> None:
             work.inversion()
             work.depth()
         work.finish()
+        again = command_line("explain", "--ckpt_path", own.ckpt_path, *typed_settings(typed))
+        print_line(f"next, why it answers so: {again}")
 
 
 def chosen(typed: str, found: patches.Peaks) -> list[int]:
@@ -152,24 +155,26 @@ class Work:
         climbed = ascents.by_direction(subject, run, units, names, self.settings, self.generator)
         title = f"{self.layer}: gradient ascent ({self.how}), then patches of {self.where} that activate it most"
         self.draw("channels", drawing.channels(climbed, top, self.images, title))
-        self.say(f"{self.layer}: {width} channels, {dead} dead on these images; shown: {', '.join(map(str, channels))}")
+        print_line(
+            f"{self.layer}: {width} channels, {dead} dead on these images; shown: {', '.join(map(str, channels))}"
+        )
         self.report["channels"] = {channel: [patch._asdict() for patch in one] for channel, one in top.items()}
         self.report["dead"] = dead
         if direction is not None:
             along = ascents.by_direction(subject, run, direction, [self.own.direction], self.settings, self.generator)
             self.draw("direction", drawing.classes(along, f"{self.layer}: gradient ascent on a direction"))
-            self.say(f"direction {self.own.direction}: {along.captions[0]}")
+            print_line(f"direction {self.own.direction}: {along.captions[0]}")
 
     def classes(self, classes: list[int]) -> None:
         """Gradient ascent on classes by their indices."""
         if not classes:
             if self.own.classes is None:
-                self.say(f"off: ascent on classes, because {type(self.subject.task).__name__} gives images no class")
+                print_line(f"off: ascent on classes, because {type(self.subject.task).__name__} gives images no class")
             return
         climbed = ascents.by_class(self.subject, classes, self.settings, self.generator)
         self.draw("classes", drawing.classes(climbed, f"Gradient ascent on classes ({self.how}), and the answer"))
         for name, words in zip(climbed.names, climbed.captions, strict=True):
-            self.say(f"ascent on {name}: {words}")
+            print_line(f"ascent on {name}: {words}")
         self.report["classes"] = dict(zip(climbed.names, climbed.captions, strict=True))
 
     def inversion(self) -> None:
@@ -182,7 +187,7 @@ class Work:
         errors = [one.error for one in found]
         rises = ", rising" if errors == sorted(errors) else ", not rising at every level"
         rises = rises if len(errors) > 1 else ""
-        self.say(f"inversion: error by level {', '.join(f'{error:.3f}' for error in errors)}{rises}")
+        print_line(f"inversion: error by level {', '.join(f'{error:.3f}' for error in errors)}{rises}")
         self.report["inversion"] = [{"error": one.error, "missed": one.missed} for one in found]
 
     def depth(self) -> None:
@@ -195,21 +200,16 @@ class Work:
         for i, one in enumerate(found):
             probe = "" if one.probe is None else f", probe {one.probe:.1%}"
             rank = f"effective rank {one.rank:.1f} of {one.channels}"
-            self.say(f"level {i}: {one.cells[0]} x {one.cells[1]} cells, {rank}, sees {one.field} pixels{probe}")
+            print_line(f"level {i}: {one.cells[0]} x {one.cells[1]} cells, {rank}, sees {one.field} pixels{probe}")
         self.report["levels"] = [one._asdict() for one in found]
 
     def draw(self, name: str, figure: np.ndarray) -> None:
         """Write a figure."""
         self.drawn.append(write_figure(figure, self.folder / "figures" / f"{name}.png").name)
 
-    def say(self, line: str) -> None:
-        """Print a line, wrapped at the width of the terminal."""
-        print_line(line)
-
     def finish(self) -> None:
-        """Write features.json, and name all files and the next command."""
+        """Write features.json, and name all files."""
         path = self.folder / "features.json"
         with writing(path):
             path.write_text(json.dumps(self.report, indent=1), encoding="utf-8")
-        self.say(f"written: {path}, figures/ ({', '.join(self.drawn)})")
-        print_line(f"next, why it answers so: {program()} explain --ckpt_path {self.own.ckpt_path}")
+        print_line(f"written: {path}, figures/ ({', '.join(self.drawn)})")

@@ -14,6 +14,7 @@ from callbacks.run_directory import RunDirectory, claimed, new_path
 from callbacks.terminal import print_line
 from commands.inspect import drawing, report
 from commands.inspect.parts import Parts, samples_of
+from commands.next_commands import command_line, typed_settings
 from commands.overview import program
 from commands.own_options import OwnOptions
 from modules.contracts import ConfigError, check_range, writing
@@ -62,6 +63,8 @@ def inspect(argv: list[str]) -> None:
     with claimed(RunDirectory(folder, lambda: None, fresh=fresh)) as path:
         for line in look(parts, path, own.lanczos_steps):
             print_line(line)
+        again = [own.ckpt_path, *typed_settings(typed)] if own.ckpt_path else ["RUN"]
+        print_line(f"next, the features of a trained run: {command_line('features', '--ckpt_path', *again)}")
 
 
 def look(parts: Parts, folder: Path, steps: int) -> Iterator[str]:
@@ -99,7 +102,6 @@ def look(parts: Parts, folder: Path, steps: int) -> Iterator[str]:
         figures["hessian"] = drawing.spectra(bends, f"{title}: eigenvalues of the Hessian, {steps} Lanczos iterations")
     write(folder, figures, states, bends, samples, missing)
     yield f"written: {folder}/inspect.json, layers.csv, figures/ ({', '.join(f'{name}.png' for name in figures)})"
-    yield f"next, the features of a trained run: {program()} features --ckpt_path RUN"
 
 
 def measure(parts: Parts) -> tuple[list[Layer], dict[str, float], int]:

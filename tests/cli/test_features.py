@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.commands import following
 from tests.helpers.errors import line_naming
 
-QUICK = "--num_images 12 --num_patches 2 --steps 8".split()
+WORKERS = ["--data.workers", "0"]
+QUICK = [*WORKERS, *"--num_images 12 --num_patches 2 --steps 8".split()]
 FIGURES = {"channels.png", "classes.png", "direction.png", "inversion.png", "depth.png"}
 
 
@@ -22,6 +24,7 @@ def test_a_classifier_shows_channels_classes_levels_and_a_direction(graft, train
     line_naming(said, "ascent on star", "probability")
     line_naming(said, "inversion", "error")
     assert max(map(len, said)) <= narrow_terminal
+    assert following("\n".join(said))["why it answers so"][2:] == ["explain", "--ckpt_path", str(trained), *WORKERS]
     assert {path.name for path in Path("out/figures").iterdir()} == FIGURES
     found = json.loads(Path("out/features.json").read_text())
     assert (

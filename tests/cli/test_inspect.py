@@ -13,7 +13,7 @@ FIGURES = {"costs.png", "signals.png", "hessian.png"}
 
 @pytest.mark.usefixtures("drawn_figures")
 def test_a_run_is_measured_before_and_after_its_training(graft, trained, capsys, narrow_terminal):
-    typed = ["--ckpt_path", str(trained), "--lanczos_steps", "3", "--run_dir", "out"]
+    typed = ["--ckpt_path", str(trained), "--lanczos_steps", "3", "--run_dir", "out", "--data.batch_size=4"]
     assert graft("inspect", *typed) == (0, "")
     said = capsys.readouterr().out.splitlines()
     line_naming(said, "after training", "neither vanishing nor exploding")

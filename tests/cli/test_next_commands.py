@@ -1,15 +1,16 @@
 """Commands printed by a fit run as typed, with its training data."""
 
-import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
-from commands.next_commands import next_commands, typed_options
-from datamodules import Shapes, ShapesMasks
+from commands.arguments import typed_options
+from commands.next_commands import next_commands
+from datamodules import ImageFolder, Shapes, ShapesMasks
 from modules.backbones import Timm
-from tasks import MAE, SemanticSegmentation
+from tasks import MAE, Classification, SemanticSegmentation
+from tests.helpers.commands import following
 
 QUICK = "--data.workers 0 --data.batch_size 4 --data.image_size 32 --trainer.precision 32".split()
 QUICK += ["--figures.samples", "1"]
@@ -29,12 +30,6 @@ def printed(graft, capsys, narrow_terminal):
         return following(out)
 
     return run
-
-
-def following(out: str) -> dict[str, list[str]]:
-    """Commands that a command printed as the next ones, as words, by purpose."""
-    lines = [line for line in out.replace("\\\n", "").splitlines() if line.startswith("next, ")]
-    return {line[6 : line.index(":")]: shlex.split(line[line.index(":") + 1 :]) for line in lines}
 
 
 @pytest.fixture
@@ -73,6 +68,7 @@ def test_what_pretraining_prints_keeps_data_and_backbone(graft, printed, pets, c
         if "evaluate" in name:
             after = following(capsys.readouterr().out)
             assert after.keys() == {"fine-tune", "a linear probe"} and pets in after["fine-tune"]
+            assert "--data.val_split" in after["fine-tune"]  # of the YAML of the pretraining
     saved = yaml.safe_load(Path("a linear probe/config.yaml").read_text())
     assert saved["data"]["init_args"]["root"] == pets and saved["data"]["init_args"]["views"] == 1
     assert saved["model"]["init_args"]["frozen"] is True and saved["model"]["init_args"]["backbone"] == "resnet10t"
@@ -81,7 +77,7 @@ def test_what_pretraining_prints_keeps_data_and_backbone(graft, printed, pets, c
 def test_after_images_without_labels_the_next_command_asks_for_some_with(printed, pets):
     commands = printed("--config", "tasks/simclr.yaml", "--data", "UnlabeledImages", "--data.root", pets, *FIT)
     assert " ".join(commands["fine-tune"]).endswith(
-        "--model.weights runs/simclr/latest --data ImageFolder --data.root FOLDER --data.image_size 32"
+        "--data ImageFolder --data.root FOLDER --data.workers 0 --data.batch_size 4 --data.image_size 32"
     )
 
 
@@ -101,13 +97,55 @@ def test_what_a_translator_and_a_gan_print_runs(graft, printed, capsys):
     gan = "--data.train 64 --data.test 64 --data.val 64 --trainer.limit_test_batches 1 --trainer.limit_val_batches 1"
     commands = printed("--config", "tasks/gan.yaml", *FIT, *gan.split(), "--trainer.callbacks", "null")
     assert graft(*commands["your samples"][2:], "--data.count", "4", "--run_dir", "drawn")[0] == 0
-    assert following(capsys.readouterr().out)["other samples"][-2:] == ["--seed_everything", "2"]
+    again = following(capsys.readouterr().out)["other samples"]
+    assert again[again.index("--seed_everything") + 1] == "2" and again.count("--seed_everything") == 1
 
 
 def test_options_are_found_in_both_spellings_and_below_their_name():
     argv = ["fit", "--data", "X", "--data.root=a b", "--data.size", "3", "--database", "no"]
     found = typed_options(argv, "--data")
     assert found == {"--data": ["--data", "X"], "--data.root": ["--data.root=a b"], "--data.size": ["--data.size", "3"]}
+
+
+def test_of_an_option_that_is_typed_twice_the_last_counts_in_the_place_of_the_first():
+    argv = [
+        "fit",
+        "--data.init_args.root",
+        "a",
+        "--data=X",
+        "--data.x+",
+        "1",
+        "--data.root=b",
+        "--data.x+=2",
+    ]
+    found = typed_options(argv, "--data")
+    assert list(found.values()) == [["--data.root=b"], ["--data=X"], ["--data.x+", "1", "--data.x+=2"]]
+
+
+def test_typed_settings_to_read_samples_go_along_once(tmp_path):
+    def after(*argv: str) -> dict[str, list[str]]:
+        return following("\n".join(next_commands([*argv, "--ckpt_path", "a b"], tmp_path, task, Shapes(train=8))))
+
+    task = Classification(backbone="test_vit", classes=["cat", "dog"])
+    typed = ["--data.image_size", "96", "--data.image_size=48", "--data.workers", "0", "--data.train", "8"]
+    config = ["--config", "tasks/classification.yaml"]
+    (predict,) = after("test", *config, *config, *typed).values()
+    read = ["--data.image_size=48", "--data.workers", "0"]  # the number of samples is no setting of another data set
+    own = ["--data", "UnlabeledImages", "--data.root", "FOLDER"]
+    assert predict[2:] == ["predict", *config, "--ckpt_path", "a b", *own, *read]
+    (labeled,) = after("predict", *own, *typed).values()
+    own = ["--data", "ImageFolder", "--data.root", "FOLDER", *read, "--model.backbone", "test_vit"]
+    assert labeled[2:] == ["fit", *config, "--model.weights", "a b", *own]
+
+
+def test_samples_of_a_training_go_along_with_the_features_that_are_evaluated(tmp_path, image_folder):
+    root = str(image_folder({"cat": 4, "dog": 4}))
+    data = ImageFolder(root=root, val_split=0.5, batch_size=2)
+    data.setup("fit")
+    task = MAE(backbone=Timm("test_vit", image_size=64, options={"patch_size": 16}), decoder_depth=1)
+    found = following("\n".join(next_commands(["evaluate", "--ckpt_path", "run"], tmp_path, task, data)))["fine-tune"]
+    expected = ["--data", "ImageFolder", "--data.root", root, "--data.val_split", "0.5"]
+    assert set(expected) <= set(found) and "--data.batch_size" not in found
 
 
 def test_a_sliding_window_is_exported_for_whole_images(tmp_path):

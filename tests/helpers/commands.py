@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -56,6 +57,12 @@ def results(run: Path | str) -> dict[str, dict]:
 def values(run: Path | str) -> dict[str, float]:
     """Numbers of `results.json` by metric."""
     return {name: row["value"] for name, row in results(run).items()}
+
+
+def following(out: str) -> dict[str, list[str]]:
+    """Commands that a command printed as the next ones, as words, by purpose."""
+    lines = [line for line in out.replace("\\\n", "").splitlines() if line.startswith("next, ")]
+    return {line[6 : line.index(":")]: shlex.split(line[line.index(":") + 1 :]) for line in lines}
 
 
 def state(run: Path) -> dict:
