@@ -18,6 +18,7 @@ from callbacks.results.metrics import Results, Rows, classifies, limited, told
 from callbacks.results.number_format import or_null
 from callbacks.results.table import results_table
 from callbacks.terminal import print_line
+from modules.backbones.lora import DOWN, UP
 from modules.contracts import writing
 from modules.heads.base import ClassificationHead
 
@@ -69,11 +70,8 @@ class Summary(L.Callback):
             f"{max(g.get('initial_lr', 0.0) for g in optimizer.param_groups):.3g}" for optimizer in trainer.optimizers
         ]
         print_line(f"  effective batch size {effective:,}{data.unit} = {parts}, learning rate {' and '.join(rates)}")
-        counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
-        count, trained = sum(size for size, _ in counts), sum(size for size, learns in counts if learns)
-        if trained < count:
-            share = f"{trained / count:.1%}".replace("%", " %")
-            print_line(f"  {trained / 1e6:.3f} M of {count / 1e6:.3f} M parameters are trained ({share})")
+        for line in _trained(pl_module):
+            print_line(f"  {line}")
         if trainer.limit_val_batches == 0:
             print_line("  no validation (trainer.limit_val_batches is 0): the last weights are the result")
         elif not data.has("val"):
@@ -170,6 +168,9 @@ class Summary(L.Callback):
             print_line(f"figures: {folder}/figures/  ({', '.join(figures)})")
         if (folder / "features.npz").is_file():
             print_line(f"features, labels and ids of every split: {folder}/features.npz")
+        if self.command == "fit":
+            weights = [*folder.glob("*.safetensors"), *folder.glob("checkpoints/*.ckpt")]
+            print_line(f"weights: {folder}/  ({', '.join(sorted(str(p.relative_to(folder)) for p in weights))})")
         self.say_loggers(trainer)
 
     @rank_zero_only
@@ -186,6 +187,23 @@ def _input_size(data: L.LightningDataModule) -> list[str]:
     side = getattr(data, "image_size", None)
     height, width = (side, side) if isinstance(side, int) else getattr(data, "target_size", None) or (0, 0)
     return [f"the network sees {height} x {width} pixels (--data.image_size)"] if height and width else []
+
+
+def _trained(task: L.LightningModule) -> list[str]:
+    """Number of trained parameters in all and by part, adapters by themselves, where not all are trained."""
+    counts: dict[str, list[int]] = {}  # frozen and trained
+    for name, parameter in task.named_parameters():
+        part = "adapters" if name.endswith((DOWN, UP)) else name.partition(".")[0]
+        counts.setdefault(part, [0, 0])[parameter.requires_grad] += parameter.numel()
+    frozen, trained = (sum(column) for column in zip(*counts.values(), strict=True))
+    if not frozen:
+        return []
+    parts = []
+    for part, (kept, learning) in counts.items():
+        said = [f"{learning:,}"] * (learning > 0) + [f"{kept:,} frozen"] * (kept > 0)
+        parts.append(f"{part} {' and '.join(said)}")
+    share = f"{trained / (trained + frozen):.1%}".replace("%", " %")
+    return [f"{trained:,} of {trained + frozen:,} parameters are trained ({share}): {'; '.join(parts)}"]
 
 
 def _about_classes(trainer: L.Trainer, task: L.LightningModule) -> list[str]:

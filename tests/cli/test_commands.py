@@ -13,6 +13,7 @@ import tasks
 from commands.arguments import typed_class
 from commands.checkpoints import resolve_weights
 from modules.backbones import by_name
+from modules.backbones.lora import norm_layers
 from modules.metrics.bootstrap import load
 from modules.training.precision import Hardware
 from modules.training.transfer import export_backbone, load_backbone
@@ -240,6 +241,12 @@ def test_pretrained_weights_travel_through_files_into_a_new_task_and_into_plain_
         assert before.keys() == after.keys()
         same = all(torch.equal(before[k], after[k]) for k in before)  # frozen, batch norm statistics included
         assert same == (typed == kept[0])
+    out, net = capsys.readouterr().out, load_file("runs/classification/latest/lora.safetensors")
+    adapters = sum(value.numel() for name, value in net.items() if ".lora." in name)
+    norms = sum(layer.weight.numel() + layer.bias.numel() for layer in norm_layers(by_name("test_resnet").net))
+    counts = (f"adapters {adapters:,}", f"backbone {norms:,}", f"{373_658 - 970 - norms:,} frozen", "head 970")
+    line_naming(out.splitlines(), f"{adapters + norms + 970:,} of", *counts)
+    line_naming(out.splitlines(), "weights", "checkpoints/best.ckpt", "backbone.safetensors", "lora.safetensors")
     load_backbone(adapted := by_name("test_resnet"), "runs/classification/latest/lora.safetensors")
     torch.testing.assert_close(dict(adapted.net.state_dict()), after)
     net = timm.create_model("test_resnet", num_classes=0, checkpoint_path=str(run / "backbone.safetensors"))
