@@ -45,7 +45,6 @@ class DINO(MomentumEncoderPretraining):
     """
 
     views = (2, 100)
-    repeatable = False
     protocols: ClassVar[dict[str, str]] = {
         "loss": "cross-entropy of student to teacher over pairs of different views",
         "teacher_entropy": "nats, 0..ln K: the teacher's certainty",
@@ -86,7 +85,7 @@ class DINO(MomentumEncoderPretraining):
             self.register_buffer("patch_center", torch.zeros(prototypes))
             if self.compiled:
                 net.blocks.compile()  # which `encode` calls without the backbone around it
-        self.centering = centering
+        self.centering, self.stateful_part = centering, "center" if centering == "mean" else ""
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self.teacher_warmup, self.center_momentum, self.freeze_last = teacher_warmup, center_momentum, freeze_last
 

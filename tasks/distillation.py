@@ -36,7 +36,6 @@ class Distillation(Pretraining):
     """
 
     required_keys: ClassVar[tuple[str, ...]] = ("image",)
-    repeatable = False  # the queue moves on with each evaluation
     protocols: ClassVar[dict[str, str]] = {
         "loss": "student against teacher by model.loss: 1 minus cosine, squared error, or cross-entropy of similarities"
     }
@@ -58,6 +57,7 @@ class Distillation(Pretraining):
         width = self.teacher.blank.features.pooled
         self.head = self.attach(EmbeddingHead, head or partial(Projection, layers=1), width)
         if loss == "queue":
+            self.stateful_part = "queue"
             self.refuse_averages("a queue of embeddings, of which an average means nothing")
         self.form, self.temperature = loss, temperature
         self.queue = Queue(queue_size, width) if loss == "queue" else None

@@ -37,7 +37,7 @@ class MoCo(MomentumEncoderPretraining):
     """
 
     views = (2, 2)
-    repeatable = False
+    stateful_part = "queue"
     protocols: ClassVar[dict[str, str]] = {"loss": "InfoNCE against the queue as training left it"}
 
     def __init__(

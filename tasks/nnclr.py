@@ -30,7 +30,7 @@ class NNCLR(Pretraining):
     """
 
     views = (2, 2)
-    repeatable = False
+    stateful_part = "queue"
     protocols: ClassVar[dict[str, str]] = {
         "loss": "NT-Xent of predictions and neighbors in the queue as training left it, within batches of one device"
     }

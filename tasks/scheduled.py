@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import is_dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
@@ -18,11 +18,12 @@ class Scheduled(L.LightningModule):
     """Base of tasks whose learning rates follow schedules of `Optim`.
 
     Attributes: `lr_searched` is true once a learning-rate finder has looked for `optim.lr`; checkpoints keep it.
-    `repeatable` is true if a training step may be evaluated several times, as by L-BFGS and SAM.
+    `stateful_part` names what each evaluation of a batch changes, such as `queue`, so that L-BFGS and SAM, which
+    evaluate one several times per step, do not go; empty for nothing.
     """
 
     lr_searched: bool = False
-    repeatable: ClassVar[bool] = True
+    stateful_part: str = ""
 
     @property
     def schedules(self) -> list[Rates]:
@@ -77,7 +78,7 @@ class Scheduled(L.LightningModule):
         sharded = type(trainer.strategy).__name__ in ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
         obstacles = {
             f"{type(self).__name__}, which takes its steps itself": not self.automatic_optimization,
-            f"{type(self).__name__}, whose queue or center each evaluation changes": not self.repeatable,
+            f"{type(self).__name__}, whose {self.stateful_part} each evaluation changes": self.stateful_part,
             "trainer.accumulate_grad_batches above 1": self.batches_per_step > 1,
             "trainer.precision 16-mixed": trainer.precision in ("16-mixed", "16"),
             "trainer.gradient_clip_val": searches and trainer.gradient_clip_val,

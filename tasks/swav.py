@@ -34,7 +34,6 @@ class SwAV(Pretraining):
     """
 
     views = (2, 100)
-    repeatable = False
     protocols: ClassVar[dict[str, str]] = {
         "loss": "cross-entropy of predictions to codes over pairs of different views; codes of batches of one device"
     }
@@ -61,6 +60,7 @@ class SwAV(Pretraining):
         self.normalize_prototypes()
         self.queue = Queue(queue_size, embed_dim) if queue_size else None
         if self.queue:
+            self.stateful_part = "queue"
             self.refuse_averages("a queue of embeddings, of which an average means nothing")
             self.queue.keys.zero_()  # of a queue that is not full
         self.temperature, self.code_temperature = temperature, code_temperature

@@ -1,5 +1,6 @@
 """Distillation of features (`tasks/distillation.yaml`) and of logits (`--model.distill.teacher RUN`)."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,14 @@ def test_a_teacher_of_other_options_is_built_as_its_file_or_repository_says(tmp_
     expected = backbone.pool(backbone(backbone.standardize(student.restore(image))))
     for source in (str(tmp_path / "teacher.safetensors"), f"local-dir:{tmp_path}"):
         torch.testing.assert_close(PretrainedTeacher(source, None).features(image, student), expected)
+
+
+@pytest.mark.parametrize("loss", ["cosine", "mse", "queue"])
+def test_a_batch_is_not_evaluated_again_where_that_moves_the_queue_on(teacher, loss):
+    task = distillation(teacher, loss=loss, queue_size=12)
+    task.trainer = quiet(max_epochs=1)
+    with refuses(ConfigError, "optim.sam", "Distillation", "queue") if loss == "queue" else nullcontext():
+        task.check_optimizer(Optim(sam=0.1), torch.optim.SGD(task.parameters(), lr=0.1))
 
 
 def test_a_teacher_of_other_images_or_with_the_students_own_weights_is_refused(tmp_path, teacher):
