@@ -80,6 +80,20 @@ TECHNIQUES = {
 }
 """Options, with a value where it takes one, and what papers and other programs call the technique."""
 
+OF_TASKS = {
+    "model.cutmix": "Classification",
+    "model.distill.teacher": "Classification",
+    "model.ensemble": "Classification",
+    "model.mask_ratio": "DINO, MAE",
+    "model.masked_loss_weight": "DINO",
+    "model.mixing.manifold_mixup": "Classification",
+    "model.mixing.patchup_hard": "Classification",
+    "model.mixing.puzzlemix": "Classification",
+    "model.mixup": "Classification",
+    "model.normalize_pixels": "MAE",
+}
+"""Options that less than three tasks have, and which."""
+
 
 def _by_alias(options: dict[str, str]) -> dict[str, str]:
     return {alias: option for option, aliases in options.items() for alias in aliases.split()}

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
-from commands.aliases import MEANT
+from commands.aliases import MEANT, OF_TASKS
 from commands.answers import report
 from commands.arguments import (
     ROOT,
@@ -195,7 +195,8 @@ def hint(name: str, known: tuple[str, ...]) -> str:
     if rest and near:
         return f"; did you mean {f'--{near[0]}.{rest}'!r}?"
     if meant := MEANT.get(name.rpartition(".")[2].replace("-", "_").lower()):
-        return f": it is --{meant} here"
+        tasks = OF_TASKS.get(meant.partition(" ")[0])
+        return f": it is --{meant} here" + (f", of {tasks}" if tasks else "")
     if near:
         return f"; did you mean {f'--{near[0]}'!r}?"
     return ": settings of the task begin with --model., of the data with --data., of the training with --trainer."

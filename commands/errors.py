@@ -181,9 +181,12 @@ def _no_option(setting: Setting, rest: str, actions: dict[str, Any], base: type 
     said = f"there is no option {dashes}{setting.name}"
     if meant := _meant(last, prefix, actions):
         return f"{said}: it is --{meant} here"
-    others = [cls.__name__ for cls in offered(base) if rest in arguments_of(cls)] if base else []
-    if others:
-        return f"{said} here: only other classes have it, such as {', '.join(others[:3])}"
+    option = MEANT.get(last, "").partition(" ")[0]
+    alias = option.removeprefix(prefix) if prefix and option.startswith(prefix) else ""
+    for name, head in ((rest, rest), (alias, alias.partition(".")[0])):
+        if others := [cls.__name__ for cls in offered(base) if head in arguments_of(cls)] if base else []:
+            called = "" if name == rest else f", as --{prefix}{name}"
+            return f"{said} here: only other classes have it{called}, such as {', '.join(others[:3])}"
     hint = suggest(rest, here).replace("mean '", f"mean '{dashes}{prefix}")
     section = rest.partition(".")[0] + "." if base is None else ""
     plain = [name for name in here if name.startswith(section) and "." not in name.removeprefix(section)]

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands.aliases import MEANT
+import tasks
+from commands.aliases import MEANT, OF_TASKS
 from commands.arguments import normalized
 from commands.checkpoints import find_checkpoint, resolve_weights
 from commands.early_checks import COMMON, OWN, SECTIONS, check_early
+from datamodules.setting_roles import arguments_of
 from modules.contracts import ConfigError, DataError
 from tests.helpers.commands import ROOT
 from tests.helpers.errors import refuses, sentence
@@ -125,6 +127,28 @@ def test_a_setting_at_another_place_is_answered_with_its_own(refused, typed, mea
 )
 def test_techniques_are_found_by_their_names(refused, typed, meant):
     refused(2, ["fit", "--config", str(ROOT / "tasks/classification.yaml"), *f"--{typed}".split()], meant)
+
+
+@pytest.mark.parametrize(
+    ("task", "typed", "names"),
+    [
+        ("classification", "--model.norm_pix_loss", ["--model.normalize_pixels", "MAE"]),
+        ("classification", "--norm_pix_loss", ["--model.normalize_pixels", "MAE"]),
+        ("simclr", "--model.teacher_model", ["--model.distill.teacher", "Classification"]),
+        ("simclr", "--model.mask_ratio", ["DINO", "MAE"]),
+    ],
+)
+def test_a_setting_that_other_tasks_have_is_answered_with_these(refused, task, typed, names):
+    refused(2, ["fit", "--config", str(ROOT / f"tasks/{task}.yaml"), typed, "1"], typed, *names)
+
+
+def test_options_that_few_tasks_have_name_them():
+    every = [task for task in vars(tasks).values() if inspect.isclass(task) and issubclass(task, tasks.Task)]
+    found = {}
+    for option in {meant.partition(" ")[0] for meant in MEANT.values() if meant.startswith("model.")}:
+        having = [task.__name__ for task in every if option.split(".")[1] in arguments_of(task)]
+        found |= {option: ", ".join(sorted(having))} if len(having) < 3 else {}
+    assert found == OF_TASKS
 
 
 def test_aliases_lead_to_settings_that_exist(graft, capsys):
