@@ -1,6 +1,7 @@
 """Training step of image classification: mixing, adversarial images, consistency of views, auxiliary classifiers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from modules.losses.classification import jensen_shannon
 from modules.training.adversarial_training import AdversarialTraining
 from modules.training.mixing import Mixer, Mixing
 from modules.training.mixing.mixer import UNMIXED, Mix, gradient_saliency
+from modules.training.teacher_hash import check_teacher, save_teacher
 from tasks.logit_distillation import Distill, LogitTeacher
 from tasks.vision import VisionTask
 
@@ -123,6 +125,16 @@ class ClassificationTraining(VisionTask):
             values["loss_distillation"], total = soft, total + self.distill.distill.weight * soft
         self.log_step(values, len(label))
         return total
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        if self.distill is not None:
+            save_teacher(checkpoint, self.distill.source, self.distill.hash)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.distill is not None:
+            check_teacher(checkpoint, self.distill.source, self.distill.hash, "model.distill.teacher")
+        super().on_load_checkpoint(checkpoint)
 
     def check_sides(self, sides: dict[str, int]) -> None:
         super().check_sides(sides)

@@ -1,7 +1,7 @@
 """Distillation of features: a student backbone learns to give those of a trained one."""
 
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.distillation import similarity_to_queue
 from modules.training.embedding_queue import Queue
 from modules.training.pretrained_teacher import PretrainedTeacher
+from modules.training.teacher_hash import check_teacher, save_teacher
 from tasks.pretraining import Costs, Pretraining, positive
 
 Form = Literal["cosine", "mse", "queue"]
@@ -27,7 +28,8 @@ class Distillation(Pretraining):
     Args:
         teacher: its weights: a run directory, a .ckpt of any task here, a backbone.safetensors, `hf-hub:OWNER/NAME`, or
             `pretrained` for those of its library.
-        teacher_backbone: its name; null is read from the weights, which say it unless they are a library's.
+        teacher_backbone: its name; null is read from the weights, which say it unless they are a library's. Checkpoints
+            hold all that is known of it, so that they are used without the teacher.
         loss: `cosine`: 1 minus the cosine of student and teacher; `mse`: mean squared error; `queue`: cross-entropy of
             their similarities to the teacher's features of earlier images (Fang et al. 2021).
         head: projection head; null is one linear layer. Only the backbone is kept afterward.
@@ -43,7 +45,7 @@ class Distillation(Pretraining):
     def __init__(
         self,
         teacher: str | None = None,
-        teacher_backbone: str | None = None,
+        teacher_backbone: str | dict[str, Any] | None = None,
         loss: Form = "cosine",
         head: HeadFactory[EmbeddingHead] | None = None,
         queue_size: int = 4096,
@@ -53,8 +55,8 @@ class Distillation(Pretraining):
         super().__init__(**kwargs)
         positive(queue_size=queue_size, temperature=temperature)
         self.teacher = PretrainedTeacher(teacher, teacher_backbone, self.backbone.in_channels)
-        self.hparams["teacher_backbone"] = self.teacher.name  # a checkpoint is built without the teacher's file
-        width = self.teacher.blank.features.pooled
+        self.hparams["teacher_backbone"] = self.teacher.about  # a checkpoint is built without the teacher's file
+        width = self.teacher.width
         self.head = self.attach(EmbeddingHead, head or partial(Projection, layers=1), width)
         if loss == "queue":
             self.stateful_part = "queue"
@@ -71,6 +73,14 @@ class Distillation(Pretraining):
         if stage in ("validate", "test"):
             self.teacher.load()
         super().setup(stage)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        save_teacher(checkpoint, self.teacher.source, self.teacher.hash)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_teacher(checkpoint, self.teacher.source, self.teacher.hash, "model.teacher")
+        super().on_load_checkpoint(checkpoint)
 
     def check_sides(self, sides: dict[str, int]) -> None:
         super().check_sides(sides)

@@ -12,6 +12,8 @@ from modules.backbones.size import check_stride, size_error, zeros
 from modules.contracts import ConfigError, check_range
 from modules.losses.distillation import soft_targets
 from modules.training.checkpoint_file import read_checkpoint, run_file
+from modules.training.fingerprint import fingerprint
+from modules.training.teacher_hash import naming
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class LogitTeacher:
     """
 
     def __init__(self, distill: Distill):
-        self.distill = distill
+        self.distill, self.source = distill, distill.teacher or ""
         self.loaded: Any = None
+        self.hash = ""  # of its weights, once they are loaded
         self.places: list[int] = []
 
     def load(self, task: Any) -> Any:
@@ -57,7 +60,9 @@ class LogitTeacher:
                 the student begins with.
         """
         if self.loaded is None:
-            self.loaded = self._read(task)
+            with naming("model.distill.teacher"):
+                self.loaded = self._read(task)
+            self.hash = fingerprint(self.loaded.state_dict())
             self.places = [self.loaded.classes.index(name) for name in task.classes]
         return self.loaded
 
@@ -81,7 +86,7 @@ class LogitTeacher:
             raise sentence
 
     def _read(self, task: Any) -> Any:
-        run, kind = self.distill.teacher or "", type(task)
+        run, kind = self.source, type(task)
         path = run_file(run)
         if (other := read_checkpoint(path, mapped=True).get("task")) != kind.__name__:
             raise ConfigError(f"model.distill.teacher {run} is of {other}, but must be of {kind.__name__}")

@@ -19,6 +19,7 @@ KINDS = {
     "loops": dict,
     "callbacks": dict,
     "backbone": dict,
+    "teacher": dict,
     "task": str,
     "unsaved": list,
     "optimizer_states": list,
@@ -30,6 +31,7 @@ INSIDE = {
     "datamodule_hyper_parameters": {"_class_path": str},
     "backbone": {"prefix": str, "name": str, "small_images": bool, "mean": list, "std": list},
     "loops": {"fit_loop": dict},
+    "teacher": {"source": str, "hash": str},
 }
 """Types of the entries of a checkpoint, where it has them, and of what is in some of these."""
 

@@ -1,5 +1,6 @@
 """Trained backbone as the teacher of another one: built and loaded when it is needed, and saved nowhere."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,16 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from modules.backbones.size import check_stride, size_error, zeros
-from modules.contracts import Backbone, ConfigError, DataError
+from modules.contracts import Backbone, ConfigError
 from modules.contracts.repositories import is_repository
+from modules.training.fingerprint import fingerprint
 from modules.training.hub import repository_about
-from modules.training.metadata import check_about
+from modules.training.metadata import ARGUMENTS, CHANGED, check_about
+from modules.training.teacher_hash import naming, same_source
 from modules.training.transfer import described_backbone, load_backbone, read_weights, weights_file
+
+KEPT = ("name", "small_images", *CHANGED, *ARGUMENTS)
+"""What a teacher's weights say of its network, by which it is built."""
 
 
 class PretrainedTeacher:
@@ -22,28 +28,52 @@ class PretrainedTeacher:
 
     Args:
         source: of its weights, as `model.weights`.
-        name: of its backbone; null is read from the weights' metadata.
+        backbone: its name, null to read it from the weights' metadata; or `about` of a teacher of the same source, with
+            which nothing is read and built before the first use.
         in_channels: of the student's images.
+
+    Attributes: `about` describes it in plain values; `width` is that of its features, and `hash` that of its weights,
+    once they are loaded.
 
     Raises:
         ConfigError: no source, no name to be found, or a network for clips.
         DataError: no weights at the source.
     """
 
-    def __init__(self, source: str | None, name: str | None, in_channels: int = 3):
+    def __init__(self, source: str | None, backbone: str | dict[str, Any] | None, in_channels: int = 3):
         if not source:
             raise ConfigError(
                 "distillation needs a teacher: add --model.teacher RUN, a file of weights, hf-hub:OWNER/NAME, or "
                 "pretrained with --model.teacher_backbone NAME"
             )
-        self.source = source
-        about = _about(source, name)
-        self.name = about["name"]
+        self.source, self.in_channels = source, in_channels
+        self.about: dict[str, Any]
         self.loaded: Backbone | None = None
+        self.hash = ""
+        if isinstance(backbone, dict) and same_source(backbone["source"], source):
+            self.about = backbone
+        else:
+            about = _about(source, backbone if isinstance(backbone, str) else None)
+            self.about = {key: about[key] for key in KEPT if key in about} | {"source": source}
+            if self.blank.temporal:
+                raise ConfigError(f"model.teacher is {self.name}, which takes clips, not images: choose another")
+            self.about["width"] = self.blank.features.pooled
+
+    @property
+    def name(self) -> str:
+        """Name of its network."""
+        return self.about["name"]
+
+    @property
+    def width(self) -> int:
+        """Number of its pooled features."""
+        return self.about["width"]
+
+    @cached_property
+    def blank(self) -> Backbone:
+        """Its network, with random weights until it is loaded."""
         with torch.random.fork_rng(devices=[]):
-            self.blank = described_backbone(about, in_channels)
-        if self.blank.temporal:
-            raise ConfigError(f"model.teacher is {self.name}, which takes clips, not images: choose another")
+            return described_backbone(self.about, self.in_channels)
 
     def load(self) -> Backbone:
         """The teacher with its weights, which are read now if they are not yet.
@@ -53,9 +83,11 @@ class PretrainedTeacher:
             DataError: they cannot be read.
         """
         if self.loaded is None:
-            said = load_backbone(self.blank, self.source)
+            with naming("model.teacher"):
+                said = load_backbone(self.blank, self.source)
             rank_zero_info(f"teacher {self.name}: {said.removeprefix('backbone: ')}")
             self.loaded = self.blank.eval().requires_grad_(False)
+            self.hash = fingerprint(self.loaded.state_dict())
         return self.loaded
 
     @torch.no_grad()
@@ -98,15 +130,12 @@ def _place(source: str) -> str | Path:
 
 
 def _about(source: str, name: str | None) -> dict[str, Any]:
-    """Metadata of weights, under the name that is typed, if any: with one, the file may be gone by now."""
+    """Metadata of weights, under the name that is typed, if any."""
     about: dict[str, Any] = {}
-    try:
-        if source != "pretrained":
+    if source != "pretrained":
+        with naming("model.teacher"):
             about = repository_about(source) if is_repository(source) else read_weights(source).about
             check_about(about, source)
-    except DataError:
-        if not name:
-            raise
     if name:
         return about | {"name": name}
     if not about.get("name"):

@@ -111,11 +111,28 @@ def test_a_run_resumes_bit_for_bit_and_is_loaded_without_the_teachers_file(teach
     fit(resumed := distillation(str(source), **settings), 3, ckpt_path=tmp_path / "part.ckpt")
     state = resumed.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in whole.state_dict().items())
+    for other in (by_name("test_vit"), by_name("test_resnet")):
+        export_backbone(other, source)
+        with refuses(DataError, "model.teacher", source):
+            fit(distillation(str(source), **settings), 3, ckpt_path=tmp_path / "part.ckpt")
+    for gone in (lambda: source.write_bytes(b"no weights"), source.unlink):
+        gone()
+        loaded = Distillation.load_from_checkpoint(tmp_path / "part.ckpt")
+        assert loaded.eval().features(torch.randn(2, 3, 32, 32)).shape[0] == 2
+        with refuses(DataError, "model.teacher", source):
+            quiet().validate(loaded, batches(), verbose=False)
+        with refuses(DataError, "model.teacher", source):
+            distillation(str(source), **settings)
+
+
+def test_a_student_of_a_teacher_of_other_options_is_loaded_without_it(tmp_path):
+    narrow = Timm("test_vit", options={"embed_dim": 32})
+    export_backbone(narrow, source := tmp_path / "teacher.safetensors")
+    fit(distillation(str(source))).save_checkpoint(tmp_path / "last.ckpt")
     source.unlink()
-    loaded = Distillation.load_from_checkpoint(tmp_path / "part.ckpt")
-    assert loaded.eval().features(torch.randn(2, 3, 32, 32)).shape[0] == 2
-    with refuses(DataError, source):
-        quiet().validate(loaded, batches(), verbose=False)
+    loaded = Distillation.load_from_checkpoint(tmp_path / "last.ckpt").eval()
+    assert loaded(torch.randn(2, 3, 32, 32)).shape == (2, 32)
+    assert loaded.teacher.blank.arguments == narrow.arguments
 
 
 @pytest.mark.parametrize(
@@ -205,6 +222,22 @@ def test_a_student_of_logits_comes_nearer_to_its_teacher_and_saves_itself_alone(
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert saved.keys() == Classification(classes=CLASSES, backbone="test_resnet").state_dict().keys()
     assert Classification.load_from_checkpoint(tmp_path / "last.ckpt").hparams["distill"].temperature == 2
+
+
+def test_a_student_of_logits_is_not_taught_on_by_another_teacher_at_the_same_place(run, tmp_path):
+    moved = tmp_path / "teacher.ckpt"
+    moved.write_bytes(Path(run).read_bytes())
+    fit(student(str(moved))).save_checkpoint(tmp_path / "last.ckpt")
+    fit(student(run), 2, ckpt_path=tmp_path / "last.ckpt")  # the same at another place
+    other = Classification(classes=["cow", "pig", "dog", "cat"], backbone="test_vit")
+    fit(other).save_checkpoint(moved)
+    with refuses(DataError, "model.distill.teacher", moved):
+        fit(student(str(moved)), 2, ckpt_path=tmp_path / "last.ckpt")
+    moved.unlink()
+    with refuses(DataError, "model.distill.teacher", moved):
+        student(str(moved)).check_fit()
+    loaded = Classification.load_from_checkpoint(tmp_path / "last.ckpt")
+    assert loaded(torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
 
 @pytest.mark.parametrize(
