@@ -106,12 +106,12 @@ class Classification(ClassificationTraining):
         if self.published:
             self.crop_test.set_trained_size(min(published_size(self.backbone)))
         self.ensemble = Ensemble(ensemble)
-        known = self.protocols | {"loss": f"{self.head.eval_protocol}, mean over images"}
-        self.protocols = averaged_protocols(known, tta, 1 + len(self.ensemble.runs))
         self.configure_mixing(mixup, cutmix, mixing)
         self.configure_auxiliaries(aux_loss_weight, count, aux_levels)
         self.configure_robustness(AdversarialTraining(adversarial, adversarial_eps, adversarial_steps), jsd_weight)
         self.configure_distillation(distill)
+        known = self.protocols | {"loss": f"{self.loss_protocol}, mean over images"}
+        self.protocols = averaged_protocols(known, tta, 1 + len(self.ensemble.runs))
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro"),

@@ -93,6 +93,18 @@ class ClassificationTraining(VisionTask):
                 "leave model.distill out"
             )
 
+    @property
+    def loss_protocol(self) -> str:
+        """The loss of validation and test in words, without what training has beside it."""
+        beside = {
+            "distillation": self.distill,
+            "auxiliary losses": self.aux_loss_weight,
+            "consistency": self.jsd_weight,
+        }
+        more, said = " and ".join(name for name, used in beside.items() if used), self.head.eval_protocol
+        plain = said.removesuffix(", as in training").removesuffix(" of training")
+        return f"{plain}{' and' if 'without' in plain else ', without the'} {more} of training" if more else said
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         if self.jsd_weight and "views" in batch:
             batch["image"], *batch["views"] = batch["views"]

@@ -20,10 +20,11 @@ Form = Literal["cosine", "mse", "queue"]
 
 
 class Distillation(Pretraining):
-    """Distillation of pooled features, without labels: any student from any teacher.
+    """Distillation of pooled features without labels, by cosine, mean squared error or similarities to a queue.
 
-    A head projects the student's features to the width of the teacher's, which sees the same augmented image. Only the
-    student is saved; its teacher is read again when a run is resumed, validated or tested.
+    Any student learns from any teacher: a head projects its features to the width of those of the teacher, which sees
+    the same augmented image. Only the student is saved; its teacher is read again when a run is resumed, validated or
+    tested.
 
     Args:
         teacher: its weights: a run directory, a .ckpt of any task here, a backbone.safetensors, `hf-hub:OWNER/NAME`, or
@@ -39,7 +40,7 @@ class Distillation(Pretraining):
 
     required_keys: ClassVar[tuple[str, ...]] = ("image",)
     protocols: ClassVar[dict[str, str]] = {
-        "loss": "student against teacher by model.loss: 1 minus cosine, squared error, or cross-entropy of similarities"
+        "loss": "student against teacher: 1 minus cosine, squared error, or cross-entropy of similarities (model.loss)"
     }
 
     def __init__(

@@ -18,20 +18,22 @@ class LeJEPA(Pretraining):
     """Self-supervised without negatives, teacher or stop-gradient: equal views, normally distributed embeddings.
 
     All views come close to the mean of the `data.views` global ones, the `data.local_views` too (multi-crop). The
-    distribution is that of the global batch, tested along random directions, others in each step (SIGReg).
+    distribution is that of the global batch, tested along random directions, others in each step (SIGReg). This
+    statistic grows with the batch size, unless the embeddings are normal, and so does its share of the loss.
 
     Args:
         head: projection head; only the backbone is kept afterward; null is a Projection of 3 layers.
         embed_dim: size D of the embeddings.
         directions: number of random directions.
-        sigreg_weight: of the test, 0..1; the distance between the views has the rest. Lambda in the paper.
+        sigreg_weight: of the test, 0..1; the distance between the views has the rest. Lambda in the paper. In larger
+            batches a smaller one does as much.
     """
 
     views = (2, 100)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "weight x sigreg + (1 - weight) x invariance, within batches of one device",
         "invariance": "mean squared distance of augmented views to the mean of the global ones",
-        "sigreg": "Epps-Pulley statistic along random directions; 1.05 of standard normal embeddings",
+        "sigreg": "Epps-Pulley statistic along random directions: 1.05 if normal, else larger in larger batches",
     }
 
     def __init__(

@@ -20,6 +20,8 @@ from modules.training.teacher_hash import naming
 class Distill:
     """Distillation of logits (Hinton et al. 2015): learn from the probabilities of a trained classification too.
 
+    In training alone, and of the very images that the student gets: augmented, and mixed or attacked where that is on.
+
     Args:
         teacher: its run directory or .ckpt; it knows all classes, by name, and more if need be. Null is off.
         temperature: divides the logits of both, > 0; higher shows more of the teacher's small probabilities.
@@ -40,6 +42,8 @@ class Distill:
 
 class LogitTeacher:
     """Teacher of a classification, in evaluation mode without gradients; read at its first use, and saved nowhere.
+
+    It answers the images of the batch as the student gets them, augmented and mixed.
 
     Args:
         distill: settings, with a teacher.

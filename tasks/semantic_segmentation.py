@@ -108,7 +108,8 @@ class SemanticSegmentation(VisionTask):
             self.auxiliary = FCN(Features(features.channels[:-1], features.strides[:-1]), count)
         loss.check(count)
         self.loss = loss
-        self.protocols = self.protocols | {"loss": f"{loss.name}, as in training; {self.protocols['loss']}"}
+        how = "without the auxiliary loss of training" if aux_loss_weight else "as in training"
+        self.protocols = self.protocols | {"loss": f"{loss.name}, {how}; {self.protocols['loss']}"}
         self.register_buffer("class_weights", torch.ones(count))  # the data's come with `setup`
         self.tiled, self.probabilities = TiledTTA(tta, tile_size, tile_overlap), probabilities
         self.scores = nn.ModuleDict({stage: SegmentationScores(count) for stage in ("val", "test")})

@@ -53,7 +53,8 @@ def sigreg(embeddings: Tensor, directions: Tensor, knots: int = 17, end: float =
 
     The Epps-Pulley statistic of the embeddings along each direction: N times the squared distance of their empirical
     characteristic function to that of the standard normal distribution, weighted by the latter, as an integral over
-    -end..end by the trapezoidal rule. Standard normal embeddings have 1.05 on average, whatever N.
+    -end..end by the trapezoidal rule. Standard normal embeddings have 1.05 on average, whatever N; that of any
+    other distribution grows linearly with N.
 
     Args:
         embeddings: (V, N, D) of V views.

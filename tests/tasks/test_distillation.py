@@ -1,6 +1,7 @@
 """Distillation of features (`tasks/distillation.yaml`) and of logits (`--model.distill.teacher RUN`)."""
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from modules.backbones import Timm, by_name
 from modules.contracts import ConfigError, DataError
+from modules.heads import Linear
 from modules.losses.distillation import similarity_to_queue, soft_targets
 from modules.training.mixing import Mixing
 from modules.training.optim import Optim
@@ -18,7 +20,7 @@ from modules.training.timm_format import write_format
 from modules.training.transfer import export_backbone, load_backbone
 from tasks import Classification, Distillation
 from tasks.logit_distillation import Distill
-from tests.helpers.errors import refuses
+from tests.helpers.errors import assert_named, refuses
 from tests.helpers.training import quiet
 
 OPTIM = Optim(lr=3e-3, schedule="constant", warmup=0)
@@ -253,6 +255,19 @@ def test_teachers_and_settings_that_do_not_fit_are_refused(run, settings, names)
     settings = {name: run if value == "RUN" else value for name, value in settings.items()}
     with refuses(ConfigError, *names):
         student(run, **settings).check_fit()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"distill": Distill()}, "as in training"),
+        ({}, "without the distillation of training"),
+        ({"head": partial(Linear, label_smoothing=0.1)}, "without the label smoothing 0.1 and distillation"),
+        ({"distill": Distill(), "jsd_weight": 12.0}, "without the consistency of training"),
+    ],
+)
+def test_the_loss_of_validation_says_what_training_has_beside_it(run, settings, words):
+    assert_named(student(run, **settings).protocols["loss"], words)
 
 
 def test_values_out_of_range_are_refused():

@@ -70,6 +70,7 @@ def test_sigreg_of_collapsed_embeddings_is_a_closed_form():
     expected = 2 * 10 * (integral(1) - 2 * integral(2) + integral(3))
     assert sigreg(torch.zeros(2, 10, 4), torch.randn(4, 5)).item() == pytest.approx(expected, rel=1e-2)
     assert sigreg(torch.zeros(2, 10, 4), torch.randn(4, 5), 1000).item() == pytest.approx(expected, rel=1e-4)
+    assert sigreg(torch.zeros(2, 20, 4), torch.randn(4, 5), 1000).item() == pytest.approx(2 * expected, rel=1e-4)
 
 
 def test_sigreg_of_two_points_is_an_integral_of_their_cosine():
