@@ -10,10 +10,10 @@ from modules.contracts import Batch, check_range
 from modules.heads import Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.decorrelation import barlow_twins
-from tasks.pretraining import Pretraining, positive
+from tasks.pretraining import ViewPretraining
 
 
-class BarlowTwins(Pretraining):
+class BarlowTwins(ViewPretraining):
     """Self-supervised without negatives: bring the cross-correlation of two views' dimensions to the identity.
 
     The correlation is that of the global batch.
@@ -24,7 +24,6 @@ class BarlowTwins(Pretraining):
         redundancy_weight: of the squared correlations between different dimensions; lambda in the paper.
     """
 
-    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "invariance + weight x redundancy, within batches of one device",
         "invariance": "squared distances to 1 of each dimension's correlation between two augmented views, summed",
@@ -38,15 +37,9 @@ class BarlowTwins(Pretraining):
         redundancy_weight: float = 0.005,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        positive(embed_dim=embed_dim)
+        super().__init__(head=head or partial(Projection, layers=3), embed_dim=embed_dim, **kwargs)
         check_range("model.redundancy_weight", redundancy_weight)
-        self.head = self.attach(EmbeddingHead, head or partial(Projection, layers=3), embed_dim)
         self.redundancy_weight = redundancy_weight
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
-        return self.answer(self.head, image)
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         first, second = self.global_batch([self(view) for view in batch["views"]])

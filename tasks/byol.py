@@ -10,10 +10,10 @@ from modules.heads import MLP, Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.distillation import negative_cosine
 from modules.training.teacher import Teacher
-from tasks.pretraining import MomentumEncoderPretraining, positive
+from tasks.pretraining import MomentumEncoderPretraining, ViewPretraining, positive
 
 
-class BYOL(MomentumEncoderPretraining):
+class BYOL(ViewPretraining, MomentumEncoderPretraining):
     """Self-supervised without negatives: predict the momentum teacher's embedding of the other view.
 
     Args:
@@ -24,15 +24,13 @@ class BYOL(MomentumEncoderPretraining):
         final_momentum: at the end; in between it follows a cosine, step by step.
     """
 
-    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "minus cosine of prediction and target, both ways, -1..1"}
 
     def __init__(
         self, head: HeadFactory[EmbeddingHead] = Projection, embed_dim: int = 256, hidden: int = 1024, **kwargs
     ):
-        super().__init__(**kwargs)
-        positive(embed_dim=embed_dim, hidden=hidden)
-        self.head = self.attach(EmbeddingHead, head, embed_dim)
+        super().__init__(head=head, embed_dim=embed_dim, **kwargs)
+        positive(hidden=hidden)
         self.predictor = MLP(embed_dim, hidden, embed_dim)
         self.teacher = Teacher(self.backbone, self.head)
 

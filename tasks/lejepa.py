@@ -11,10 +11,10 @@ from modules.contracts import Batch, check_range
 from modules.heads import Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.decorrelation import sigreg
-from tasks.pretraining import Pretraining, positive
+from tasks.pretraining import ViewPretraining, positive
 
 
-class LeJEPA(Pretraining):
+class LeJEPA(ViewPretraining):
     """Self-supervised without negatives, teacher or stop-gradient: equal views, normally distributed embeddings.
 
     All views come close to the mean of the `data.views` global ones, the `data.local_views` too (multi-crop). The
@@ -44,15 +44,10 @@ class LeJEPA(Pretraining):
         sigreg_weight: float = 0.05,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        positive(embed_dim=embed_dim, directions=directions)
+        super().__init__(head=head or partial(Projection, layers=3), embed_dim=embed_dim, **kwargs)
+        positive(directions=directions)
         check_range("model.sigreg_weight", sigreg_weight, high=1)
-        self.head = self.attach(EmbeddingHead, head or partial(Projection, layers=3), embed_dim)
         self.shape, self.sigreg_weight = (embed_dim, directions), sigreg_weight
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
-        return self.answer(self.head, image)
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]

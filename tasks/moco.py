@@ -13,10 +13,10 @@ from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.contrastive import info_nce
 from modules.training.embedding_queue import Queue
 from modules.training.teacher import Teacher
-from tasks.pretraining import MomentumEncoderPretraining, positive
+from tasks.pretraining import MomentumEncoderPretraining, ViewPretraining, positive
 
 
-class MoCo(MomentumEncoderPretraining):
+class MoCo(ViewPretraining, MomentumEncoderPretraining):
     """Self-supervised: momentum contrast of two views against a queue of negative keys.
 
     Defaults are v2; v1 has a head with `layers: 1`, temperature 0.07 and weaker augmentation (`tasks/moco_v1.yaml`).
@@ -36,7 +36,6 @@ class MoCo(MomentumEncoderPretraining):
         final_momentum: at the end; in between it follows a cosine, step by step.
     """
 
-    views = (2, 2)
     stateful_part = "queue"
     protocols: ClassVar[dict[str, str]] = {"loss": "InfoNCE against the queue as training left it"}
 
@@ -52,10 +51,15 @@ class MoCo(MomentumEncoderPretraining):
         final_momentum: float = 0.99,
         **kwargs,
     ):
-        super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
-        positive(embed_dim=embed_dim, temperature=temperature)
+        super().__init__(
+            head=head or partial(Projection, norm=False),
+            embed_dim=embed_dim,
+            momentum=momentum,
+            final_momentum=final_momentum,
+            **kwargs,
+        )
+        positive(temperature=temperature)
         positive(queue_size=queue_size, shuffle_bn_groups=shuffle_bn_groups)
-        self.head = self.attach(EmbeddingHead, head or partial(Projection, norm=False), embed_dim)
         self.teacher = Teacher(self.backbone, self.head)
         self.queue = Queue(queue_size, embed_dim)
         self.temperature, self.shuffle_bn_groups, self.symmetric = temperature, shuffle_bn_groups, symmetric
@@ -68,10 +72,6 @@ class MoCo(MomentumEncoderPretraining):
         those of the queue, and the loss begins near 0.
         """
         return math.log(1 + len(self.queue.keys))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to queries (B, D)."""
-        return self.answer(self.head, image)
 
     def check_batch(self, size: int) -> None:
         super().check_batch(size)

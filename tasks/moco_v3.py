@@ -12,10 +12,10 @@ from modules.heads import MLP, Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.contrastive import info_nce_in_batch
 from modules.training.teacher import Teacher
-from tasks.pretraining import MomentumEncoderPretraining, positive
+from tasks.pretraining import MomentumEncoderPretraining, ViewPretraining, positive
 
 
-class MoCoV3(MomentumEncoderPretraining):
+class MoCoV3(ViewPretraining, MomentumEncoderPretraining):
     """Self-supervised: momentum contrast of two views against in-batch negatives, without a queue.
 
     Args:
@@ -25,7 +25,6 @@ class MoCoV3(MomentumEncoderPretraining):
         temperature: divides the cosine similarities.
     """
 
-    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "2 T InfoNCE between two augmented views, within a batch, both ways"}
 
     def __init__(
@@ -36,10 +35,8 @@ class MoCoV3(MomentumEncoderPretraining):
         temperature: float = 0.2,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        positive(embed_dim=embed_dim, hidden=hidden, temperature=temperature)
-        head = head or partial(Projection, last_norm=True)
-        self.head = self.attach(EmbeddingHead, head, embed_dim)
+        super().__init__(head=head or partial(Projection, last_norm=True), embed_dim=embed_dim, **kwargs)
+        positive(hidden=hidden, temperature=temperature)
         self.predictor = MLP(embed_dim, hidden, embed_dim, last_norm=True)
         self.teacher = Teacher(self.backbone, self.head)
         self.temperature = temperature

@@ -12,10 +12,10 @@ from modules.heads import MLP, Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.contrastive import nt_xent
 from modules.training.embedding_queue import Queue
-from tasks.pretraining import Pretraining, check_queue, positive
+from tasks.pretraining import ViewPretraining, check_queue, positive
 
 
-class NNCLR(Pretraining):
+class NNCLR(ViewPretraining):
     """Self-supervised: contrast a view's prediction with the other view's nearest neighbor among earlier images.
 
     The loss is NT-Xent, as lightly has it: negatives are predictions and neighbors of the batch. The paper contrasts
@@ -29,7 +29,6 @@ class NNCLR(Pretraining):
         temperature: divides the cosine similarities.
     """
 
-    views = (2, 2)
     stateful_part = "queue"
     protocols: ClassVar[dict[str, str]] = {
         "loss": "NT-Xent of predictions and neighbors in the queue as training left it, within batches of one device"
@@ -44,11 +43,9 @@ class NNCLR(Pretraining):
         temperature: float = 0.1,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(head=head or partial(Projection, layers=3, last_norm=True), embed_dim=embed_dim, **kwargs)
         self.refuse_averages("a queue of embeddings, of which an average means nothing")
-        positive(embed_dim=embed_dim, hidden=hidden, queue_size=queue_size, temperature=temperature)
-        head = head or partial(Projection, layers=3, last_norm=True)
-        self.head = self.attach(EmbeddingHead, head, embed_dim)
+        positive(hidden=hidden, queue_size=queue_size, temperature=temperature)
         self.predictor = MLP(embed_dim, hidden, embed_dim)
         self.queue = Queue(queue_size, embed_dim)
         self.temperature = temperature
@@ -59,10 +56,6 @@ class NNCLR(Pretraining):
     def check_batch(self, size: int) -> None:
         super().check_batch(size)
         check_queue(len(self.queue.keys), size * self.trainer.world_size)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
-        return self.answer(self.head, image)
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         embeddings = [self(view) for view in batch["views"]]

@@ -13,6 +13,7 @@ from torch.nn.functional import cosine_similarity
 from modules.contracts import Backbone, Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo
 from modules.export import Graph, Preprocess, feature_graphs
+from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.insight.targets import Reference, find_references
 from modules.losses.distillation import sinkhorn
 from modules.training.accumulation import total_steps
@@ -193,6 +194,27 @@ def check_queue(length: int, keys: int) -> None:
             f"model.queue_size is {length}, but each step puts {keys} embeddings into the queue (the global batch "
             f"size): choose {keys} or more, or a smaller --data.batch_size"
         )
+
+
+class ViewPretraining(Pretraining):
+    """Base of methods that compare embeddings of two views of each image.
+
+    Args:
+        head: makes the projection head; only the backbone is kept afterward.
+        embed_dim: size D of the embeddings.
+    """
+
+    views = (2, 2)
+    head: EmbeddingHead
+
+    def __init__(self, head: HeadFactory[EmbeddingHead], embed_dim: int, **kwargs):
+        super().__init__(**kwargs)
+        positive(embed_dim=embed_dim)
+        self.head = self.attach(EmbeddingHead, head, embed_dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
+        return self.answer(self.head, image)
 
 
 class MomentumEncoderPretraining(Pretraining):

@@ -9,10 +9,10 @@ from modules.contracts import Batch
 from modules.heads import Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.contrastive import nt_xent
-from tasks.pretraining import Pretraining, positive
+from tasks.pretraining import ViewPretraining, positive
 
 
-class SimCLR(Pretraining):
+class SimCLR(ViewPretraining):
     """Self-supervised: pull two augmented views of an image together, push other images apart.
 
     Args:
@@ -21,23 +21,17 @@ class SimCLR(Pretraining):
         temperature: divides the cosine similarities.
     """
 
-    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "NT-Xent between two augmented views, within batches of one device"}
 
     def __init__(
         self, head: HeadFactory[EmbeddingHead] = Projection, embed_dim: int = 128, temperature: float = 0.2, **kwargs
     ):
-        super().__init__(**kwargs)
-        positive(embed_dim=embed_dim, temperature=temperature)
-        self.head = self.attach(EmbeddingHead, head, embed_dim)
+        super().__init__(head=head, embed_dim=embed_dim, **kwargs)
+        positive(temperature=temperature)
         self.temperature = temperature
 
     def chance_loss(self) -> float | None:
         return self.chance_among_views()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
-        return self.answer(self.head, image)
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         first, second = self(torch.cat(batch["views"])).chunk(2)

@@ -10,10 +10,10 @@ from modules.contracts import Batch
 from modules.heads import MLP, Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.distillation import negative_cosine
-from tasks.pretraining import Pretraining, positive
+from tasks.pretraining import ViewPretraining, positive
 
 
-class SimSiam(Pretraining):
+class SimSiam(ViewPretraining):
     """Self-supervised without negatives or a teacher: predict the other view's embedding, with stop-gradient.
 
     Args:
@@ -22,7 +22,6 @@ class SimSiam(Pretraining):
         hidden: width of the predictor's bottleneck; a quarter of `embed_dim` in the paper.
     """
 
-    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {"loss": "minus cosine of prediction and target, both ways, -1..1"}
 
     def __init__(
@@ -32,19 +31,13 @@ class SimSiam(Pretraining):
         hidden: int = 128,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        positive(embed_dim=embed_dim, hidden=hidden)
-        head = head or partial(Projection, layers=3, last_norm=True)
-        self.head = self.attach(EmbeddingHead, head, embed_dim)
+        super().__init__(head=head or partial(Projection, layers=3, last_norm=True), embed_dim=embed_dim, **kwargs)
+        positive(hidden=hidden)
         self.predictor = MLP(embed_dim, hidden, embed_dim)
 
     def chance_loss(self) -> float | None:
         """0: a random predictor's output has no direction in common with the target."""
         return 0.0
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
-        return self.answer(self.head, image)
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         embeddings = [self(view) for view in batch["views"]]

@@ -10,10 +10,10 @@ from modules.contracts.data_info import DataInfo
 from modules.heads import Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.contrastive import supcon
-from tasks.pretraining import Pretraining, positive
+from tasks.pretraining import ViewPretraining, positive
 
 
-class SupCon(Pretraining):
+class SupCon(ViewPretraining):
     """Supervised pretraining: pull the views of all images of a class together, push other classes apart.
 
     Args:
@@ -22,7 +22,6 @@ class SupCon(Pretraining):
         temperature: divides the cosine similarities.
     """
 
-    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "supervised contrastive loss of two augmented views, within batches of one device"
     }
@@ -30,9 +29,8 @@ class SupCon(Pretraining):
     def __init__(
         self, head: HeadFactory[EmbeddingHead] = Projection, embed_dim: int = 128, temperature: float = 0.1, **kwargs
     ):
-        super().__init__(**kwargs)
-        positive(embed_dim=embed_dim, temperature=temperature)
-        self.head = self.attach(EmbeddingHead, head, embed_dim)
+        super().__init__(head=head, embed_dim=embed_dim, **kwargs)
+        positive(temperature=temperature)
         self.temperature = temperature
 
     def on_data(self, data: DataInfo, stage: str) -> None:
@@ -53,10 +51,6 @@ class SupCon(Pretraining):
 
     def chance_loss(self) -> float | None:
         return self.chance_among_views()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
-        return self.answer(self.head, image)
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         views = batch["views"]

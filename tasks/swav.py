@@ -13,10 +13,10 @@ from modules.heads import Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.distillation import dino
 from modules.training.embedding_queue import Queue
-from tasks.pretraining import Pretraining, check_queue, positive
+from tasks.pretraining import ViewPretraining, check_queue, positive
 
 
-class SwAV(Pretraining):
+class SwAV(ViewPretraining):
     """Self-supervised clustering: predict a view's code, its balanced shares of prototypes, from the other views.
 
     Codes are those of the `data.views` global views, by Sinkhorn's scaling over the global batch and the queue;
@@ -50,12 +50,11 @@ class SwAV(Pretraining):
         freeze_last: int = 1,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        positive(embed_dim=embed_dim, prototypes=prototypes)
+        super().__init__(head=head, embed_dim=embed_dim, **kwargs)
+        positive(prototypes=prototypes)
         positive(temperature=temperature, code_temperature=code_temperature)
         for name, value in (("queue_size", queue_size), ("queue_start", queue_start), ("freeze_last", freeze_last)):
             check_range(f"model.{name}", value)
-        self.head = self.attach(EmbeddingHead, head, embed_dim)
         self.prototypes = nn.Linear(embed_dim, prototypes, bias=False)
         self.normalize_prototypes()
         self.queue = Queue(queue_size, embed_dim) if queue_size else None

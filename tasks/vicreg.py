@@ -10,10 +10,10 @@ from modules.contracts import Batch, check_range
 from modules.heads import Projection
 from modules.heads.base import EmbeddingHead, HeadFactory
 from modules.losses.decorrelation import vicreg
-from tasks.pretraining import Pretraining, positive
+from tasks.pretraining import ViewPretraining
 
 
-class VICReg(Pretraining):
+class VICReg(ViewPretraining):
     """Self-supervised without negatives: equal views, while each dimension varies and none repeats another.
 
     Variances and covariances are those of the global batch.
@@ -26,7 +26,6 @@ class VICReg(Pretraining):
         covariance_weight: of the squared covariances between dimensions.
     """
 
-    views = (2, 2)
     protocols: ClassVar[dict[str, str]] = {
         "loss": "weighted sum of invariance, variance and covariance, within batches of one device",
         "invariance": "mean squared distance of two augmented views",
@@ -43,8 +42,7 @@ class VICReg(Pretraining):
         covariance_weight: float = 1.0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        positive(embed_dim=embed_dim)
+        super().__init__(head=head or partial(Projection, layers=3), embed_dim=embed_dim, **kwargs)
         self.term_weights = {
             "invariance": invariance_weight,
             "variance": variance_weight,
@@ -52,11 +50,6 @@ class VICReg(Pretraining):
         }
         for name, weight in self.term_weights.items():
             check_range(f"model.{name}_weight", weight)
-        self.head = self.attach(EmbeddingHead, head or partial(Projection, layers=3), embed_dim)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to embeddings (B, D)."""
-        return self.answer(self.head, image)
 
     def compute_loss(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         first, second = self.global_batch([self(view) for view in batch["views"]])
