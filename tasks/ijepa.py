@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modules.backbones.tokens import check_patches, encode, take, token_grid, token_network
+from modules.backbones.tokens import encode, take, token_grid, token_network
 from modules.contracts import Backbone, Batch, ConfigError, check_sizes
 from modules.heads.base import Head
 from modules.pretext.masks import context_and_targets
@@ -75,7 +75,8 @@ class IJEPA(MomentumEncoderPretraining):
 
     def check_sides(self, sides: dict[str, int]) -> None:
         super().check_sides(sides)
-        check_patches(token_network(self.backbone, "IJEPA"), sides)
+        for side in sides.values():
+            token_grid(token_network(self.backbone, "IJEPA"), torch.empty(1, 1, side, side, device="meta"))
 
     @property
     def exported(self) -> Backbone:

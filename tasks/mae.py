@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from modules.backbones.tokens import check_patches, encode, take, token_grid, token_network
+from modules.backbones.tokens import encode, take, token_grid, token_network
 from modules.contracts import Batch, ConfigError
 from modules.pretext.masks import random_patches
 from modules.pretext.patches import patches
@@ -70,7 +70,9 @@ class MAE(Pretraining):
 
     def check_sides(self, sides: dict[str, int]) -> None:
         super().check_sides(sides)
-        check_patches(self.token_network(), sides)
+        net = self.token_network()
+        for side in sides.values():
+            self.mask(1, token_grid(net, torch.empty(1, 1, side, side, device="meta")), torch.Generator())
 
     def mask(self, images: int, grid: Sequence[int], generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Visible and hidden patches, int64 (images, K) and (images, M)."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from modules.backbones import VideoViT
+from modules.backbones.video_vit import clip_grid
 from modules.contracts import ConfigError
 from modules.pretext.masks import random_patches, tubes
 from modules.pretext.patches import tubelets
@@ -40,7 +41,9 @@ class VideoMAE(ClipPretraining, MAE):
     def check_sides(self, sides: dict[str, int]) -> None:
         backbone: Any = self.backbone
         for side in sides.values():
-            backbone.check(torch.empty(1, 3, self.frames, side, side, device="meta"))
+            video = torch.empty(1, 3, self.frames, side, side, device="meta")
+            backbone.check(video)
+            self.mask(1, clip_grid(backbone.net, video), torch.Generator())
 
     @property
     def patch(self) -> Any:

@@ -54,16 +54,6 @@ def token_grid(net: Any, image: Tensor) -> Any:
     return height // high, width // wide
 
 
-def check_patches(net: Any, sides: dict[str, int]) -> None:
-    """Check that square images of these sides, in pixels, fall into whole patches.
-
-    Raises:
-        ConfigError: they do not.
-    """
-    for side in sides.values():
-        token_grid(net, torch.empty(1, 1, side, side, device="meta"))
-
-
 def encode(
     net: Any,
     image: Tensor,

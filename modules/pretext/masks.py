@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor
 
+from modules.contracts import ConfigError
+
 BLOCKS, SMALLEST, ASPECT = 16, 4, 0.3  # attempts per image, cells, and lowest ratio of sides, as BEiT's
 
 
@@ -17,11 +19,19 @@ def random_patches(images: int, patches: int, ratio: float, generator: torch.Gen
     Args:
         images: number of images.
         patches: of each image, >= 2.
-        ratio: share of hidden patches, 0..1; at least one is visible and, above 0, one hidden.
+        ratio: share of hidden patches, (0, 1).
         generator: null takes torch's own.
+
+    Raises:
+        ConfigError: none or all of so few patches would be hidden.
     """
     order = torch.rand(images, patches, generator=generator).argsort(1)
-    count = min(patches - 1, max(math.ceil(ratio), round(ratio * patches)))
+    count = round(ratio * patches)
+    if not 0 < count < patches:
+        raise ConfigError(
+            f"model.mask_ratio {ratio:g} hides {count} of {patches} patches: choose one from {1 / patches:.4g} to "
+            f"{1 - 1 / patches:.4g}, or a larger --data.image_size"
+        )
     return order[:, count:], order[:, :count]
 
 

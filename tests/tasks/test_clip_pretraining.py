@@ -6,7 +6,7 @@ from torch import Tensor
 
 from datamodules import ShapesVideo
 from modules.backbones import Timm, VideoViT, by_name
-from modules.backbones.tokens import encode
+from modules.backbones.tokens import encode, take
 from modules.contracts import ConfigError
 from modules.losses.contrastive import nt_xent
 from modules.pretext.masks import random_patches, tubes
@@ -72,6 +72,20 @@ def test_the_loss_is_about_hidden_tubelets_alone():
     torch.testing.assert_close(found["loss"], wanted.square().mean())
 
 
+def test_the_loss_is_that_of_transformers():
+    peer = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    sizes |= {f"decoder_{name}": value for name, value in sizes.items()}
+    settings = peer.VideoMAEConfig(image_size=32, patch_size=8, num_frames=4, tubelet_size=2, **sizes)
+    task, video = VideoMAE(backbone=vit(), **SMALL), clips(3, 3, 4, 32, 32)
+    hidden = task.mask(3, (2, 4, 4), None)[1].sort(1)[0]
+    places = torch.zeros(3, 32, dtype=torch.bool).scatter_(1, hidden, True)
+    theirs = peer.VideoMAEForPreTraining(settings).eval()(video.transpose(1, 2), places)
+    ours = (theirs.logits - take(task.target(video), hidden)).square().mean()
+    torch.testing.assert_close(ours, theirs.loss, rtol=0, atol=1e-5)
+
+
 def test_the_encoder_sees_visible_tubelets_only():
     net, video = vit().eval().net, clips(1, 3, 4, 32, 32)
     visible = tubes(torch.tensor([[0, 5]]), 2, 16)
@@ -123,6 +137,11 @@ def test_clips_of_no_whole_tubelets_are_refused_with_what_to_set(shape, names):
     task = VideoMAE(backbone=vit(), **SMALL | {"frames": shape[2]})
     with refuses(ConfigError, *names):
         task.check_sides({"--data.image_size": shape[-1]})
+
+
+def test_ratios_that_hide_all_tubes_are_refused_before_the_first_batch():
+    with refuses(ConfigError, "model.mask_ratio", 0.98, 16, "0.0625", "0.9375"):
+        VideoMAE(backbone=vit(), mask_ratio=0.98, **SMALL).check_sides({"--data.image_size": 32})
 
 
 def test_networks_without_tubelets_are_refused():
