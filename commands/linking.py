@@ -58,7 +58,7 @@ def check_views(task: Task, data: DataModule) -> None:
     (least, most), given = task.views, data.view_count
     if not least <= given <= most:
         wanted = f"{least}{' or more' if most > least else ''} view{'s' * (most > 1)}"
-        local = " and --data.local_views 0" if given > most else ""
+        local = " and --data.local_views 0" if len(data.sides) > 1 else ""
         raise ConfigError(
             f"{type(task).__name__} trains on {wanted} of each image, but the data gives {given}: "
             f"set --data.views {least}{local}"

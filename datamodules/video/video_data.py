@@ -78,7 +78,7 @@ class VideoDataModule(SplitData):
 
     @property
     def sides(self) -> dict[str, int]:
-        return {"--data.image_size": self.image_size}
+        return {"data.image_size": self.image_size}
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -28,7 +28,7 @@ def trace(backbone: Backbone, height: int, width: int) -> tuple[dict[str, Layer]
     """All layers by name in order of their first result, the image included, and the names of those that give a map.
 
     Args:
-        height, width: of the images (of clips of 16 frames) in pixels.
+        height, width: of the images (of clips of 16 frames or the next multiple of a tubelet) in pixels.
 
     Raises:
         ConfigError: the backbone does not take such images.

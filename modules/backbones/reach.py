@@ -24,7 +24,7 @@ class Reach(NamedTuple):
 
 
 def survey(backbone: Backbone) -> Reach:
-    """Trace a copy on the meta device, on one image (clip of 16 frames) of the published size; validates the contract.
+    """Trace a copy on the meta device, on one image, or clip, of the published size; validates the contract.
 
     Raises:
         ConfigError: the backbone breaks its contract: an attribute is missing or of another kind, or maps or pooled

@@ -33,21 +33,26 @@ def on_a_copy(backbone: Backbone, look: Callable[[Backbone], Found]) -> Found:
 
 
 def zeros(copy: Backbone, count: int, height: int, width: int) -> Tensor:
-    """So many images, or clips of 16 frames, of this size, on the device and of the type of the copy's tensors."""
+    """So many images, or clips, of this size, on the device and of the type of the copy's tensors."""
     like = next(copy.parameters(), copy.mean)
-    shape = (count, copy.in_channels, *[16] * copy.temporal, height, width)
+    shape = (count, copy.in_channels, *_frames(copy), height, width)
     return torch.zeros(shape, device=like.device, dtype=like.dtype)
 
 
 def attempt(blank: Backbone, height: int, width: int) -> list[Tensor] | None:
-    """Maps of a `blank` backbone for an image (or clip of 16 frames) of this size; null if one is empty or it fails."""
-    image = torch.empty(1, blank.in_channels, *[16] * blank.temporal, height, width, device="meta")
+    """Maps of a `blank` backbone for an image, or clip, of this size; null if one is empty or it fails."""
+    image = torch.empty(1, blank.in_channels, *_frames(blank), height, width, device="meta")
     try:
         with torch.no_grad():
             maps = blank(image)
     except Exception:  # every network has its own way to fail
         return None
     return maps if all(cells.numel() for cells in maps) else None
+
+
+def _frames(backbone: Backbone) -> list[int]:
+    """Frames of a clip to try a backbone with: 16, or the next multiple of its `tubelet`; none of an image."""
+    return [-(-16 // backbone.tubelet) * backbone.tubelet] * backbone.temporal
 
 
 def _shape(parameter: Parameter) -> Parameter:

@@ -14,6 +14,8 @@ from modules.contracts import Backbone, ConfigError, Features, Maps, Weights, ch
 PLAIN = {"class_token": False, "global_pool": "avg", "fc_norm": False}
 """Options of timm: no class token, and the mean of all normalized tokens as pooled features."""
 
+PLAIN_NAMES = "--model.backbone.name vit_small_patch16_224, vit_base_patch16_224, test_vit, ..."
+
 
 class VideoViT(Backbone):
     """A Vision Transformer of timm for clips, with attention over all tokens of space and time together.
@@ -182,11 +184,10 @@ def _image_network(name: str, options: dict[str, Any]) -> Any:
     try:
         net: Any = timm.create_model(name, num_classes=0, **options)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise ConfigError(f"VideoViT cannot be built on {name} with these options: {error}") from error
+        raise ConfigError(f"VideoViT does not fit {name} with its options ({error}): choose {PLAIN_NAMES}") from error
     plain = isinstance(net, VisionTransformer) and isinstance(net.patch_embed, PatchEmbed)
     if not plain or net.pos_embed is None or net.patch_embed.proj.bias is None or net.num_prefix_tokens:
         raise ConfigError(
-            f"VideoViT is built on plain Vision Transformers of timm, which {name} is not: choose "
-            "--model.backbone.name vit_small_patch16_224, vit_base_patch16_224, test_vit, ..."
+            f"VideoViT is built on plain Vision Transformers of timm, which {name} is not: choose {PLAIN_NAMES}"
         )
     return net

@@ -83,6 +83,7 @@ class Backbone(nn.Module):
         changed: layers that are others than published, such as `activation: softsign`; files of weights say them.
         arguments: plain values that shape its tensors beside `name`, `small_images` and `in_channels`, such as
             `options: {patch_size: 8}`; files of weights say them.
+        tubelet: frames of a token of a `temporal` one; those of a clip are a multiple.
     """
 
     temporal: ClassVar[bool] = False
@@ -98,6 +99,7 @@ class Backbone(nn.Module):
     untrained: tuple[str, ...] = ()
     changed: dict[str, str] = {}  # never changed in place
     arguments: dict[str, Any] = {}  # never changed in place
+    tubelet: int = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from commands.linking import check_views
 from datamodules import ShapesVideo
 from modules.backbones import Timm, VideoViT, by_name
 from modules.backbones.tokens import encode, take
@@ -114,7 +115,7 @@ def test_weights_of_an_image_network_are_inflated(tmp_path):
 
 
 def test_a_file_says_which_network_it_is_of(tmp_path):
-    backbone, video = vit(tubelet=4).eval(), clips(1, 3, 8, 32, 32)
+    backbone, video = vit(tubelet=3).eval(), clips(1, 3, 6, 32, 32)
     export_backbone(backbone, tmp_path / "clip.safetensors")
     again = described_backbone(read_weights(str(tmp_path / "clip.safetensors")).about).eval()
     load_backbone(again, str(tmp_path / "clip.safetensors"))
@@ -136,18 +137,18 @@ def test_clips_of_no_whole_tubelets_are_refused_with_what_to_set(shape, names):
         vit()(clips(*shape))
     task = VideoMAE(backbone=vit(), **SMALL | {"frames": shape[2]})
     with refuses(ConfigError, *names):
-        task.check_sides({"--data.image_size": shape[-1]})
+        task.check_sides({"data.image_size": shape[-1]})
 
 
 def test_ratios_that_hide_all_tubes_are_refused_before_the_first_batch():
     with refuses(ConfigError, "model.mask_ratio", 0.98, 16, "0.0625", "0.9375"):
-        VideoMAE(backbone=vit(), mask_ratio=0.98, **SMALL).check_sides({"--data.image_size": 32})
+        VideoMAE(backbone=vit(), mask_ratio=0.98, **SMALL).check_sides({"data.image_size": 32})
 
 
 def test_networks_without_tubelets_are_refused():
     with refuses(ConfigError, "VideoMAE", "r3d_18", "VideoViT"):
         VideoMAE(backbone=by_name("r3d_18"), **SMALL)
-    with refuses(ConfigError, "VideoViT", "resnet18"):
+    with refuses(ConfigError, "VideoViT", "resnet18", "--model.backbone.name"):
         VideoViT("resnet18")
     with refuses(ConfigError, "model.backbone.image_size", "60", "64"):
         vit(60)
@@ -172,8 +173,9 @@ def test_the_loss_of_two_clips_is_nt_xent_of_their_embeddings():
     torch.testing.assert_close(loss, nt_xent(embeddings[::2], embeddings[1::2], 0.3))
 
 
-def test_data_of_one_clip_is_refused_for_two(monkeypatch):
-    from commands.linking import check_views
-
+def test_data_of_another_number_of_clips_is_refused():
     with refuses(ConfigError, "VideoSimCLR", "--data.views 2"):
         check_views(VideoSimCLR(backbone="test_resnet", frames=4), data())
+    with refuses(ConfigError, "VideoMAE", "--data.views 1") as said:
+        check_views(VideoMAE(backbone=vit(), **SMALL), data(views=2))
+    assert "local_views" not in str(said.value)

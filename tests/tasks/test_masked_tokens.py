@@ -82,13 +82,13 @@ def test_random_patches_are_as_many_of_every_image_and_all_of_them():
 @pytest.mark.parametrize(("ratio", "count"), [(0.1, 0), (0.9, 4)])
 def test_ratios_that_hide_none_or_all_of_few_patches_are_refused_before_the_first_batch(ratio, count):
     with refuses(ConfigError, "model.mask_ratio", ratio, count, 0.25, 0.75):
-        MAE(backbone=vit(), mask_ratio=ratio, **SMALL).check_sides({"--data.image_size": 16})
+        MAE(backbone=vit(), mask_ratio=ratio, **SMALL).check_sides({"data.image_size": 16})
 
 
 @pytest.mark.parametrize("method", [MAE, IJEPA])
 def test_images_of_no_whole_patches_are_refused_before_the_first_batch(method):
     with refuses(ConfigError, "36 x 36", 8, "--data.image_size 40"):
-        method(backbone=vit(), **(SMALL if method is MAE else PREDICTOR)).check_sides({"--data.image_size": 36})
+        method(backbone=vit(), **(SMALL if method is MAE else PREDICTOR)).check_sides({"data.image_size": 36})
 
 
 @pytest.mark.parametrize(("rows", "width"), [(4, 16), (7, 32)])
