@@ -122,16 +122,16 @@ def embed(backbone: Timm, images: np.ndarray) -> Tensor:
     return torch.cat([backbone(backbone.normalize(part))[-1].mean((-2, -1)) for part in parts])
 
 
-def knn(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, k: int = 20, temperature: float = 0.1) -> float:
-    """kNN accuracy: vote of the k nearest by cosine, weighted by exp(similarity / temperature)."""
+def knn(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, k: int = 20, temperature: float = 0.1) -> Tensor:
+    """Right answers, bool (N,), of the k nearest by cosine, whose votes weigh exp(similarity / temperature)."""
     similarity, index = (normalize(queries) @ normalize(bank).T).topk(k)
     weight = (similarity / temperature).exp()
     votes = torch.zeros(len(queries), int(labels.max()) + 1).scatter_add_(1, labels[index], weight)
-    return (votes.argmax(1) == truth).double().mean().item()
+    return votes.argmax(1) == truth
 
 
-def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, epochs: int = 100) -> float:
-    """Linear probe accuracy on standardized features: AdamW 1e-2, batch 256, cosine."""
+def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, epochs: int = 100) -> Tensor:
+    """Right answers, bool (N,), of a linear probe on standardized features: AdamW 1e-2, batch 256, cosine."""
     std, mean = torch.std_mean(bank, 0)
     bank, queries = ((features - mean) / (std + 1e-6) for features in (bank, queries))
     layer = nn.Linear(bank.shape[1], int(labels.max()) + 1)
@@ -143,11 +143,11 @@ def linear_probe(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, e
             cross_entropy(layer(bank[part]), labels[part]).backward()
             optimizer.step()
         schedule.step()
-    return (layer(queries).argmax(1) == truth).double().mean().item()
+    return layer(queries).argmax(1) == truth
 
 
-def probe(backbone: Timm, training: Data, test: Data, *probes: Callable[..., float]) -> list[float]:
-    """Test accuracy of each probe (kNN, linear) on frozen features; the training images are its labeled bank."""
+def probe(backbone: Timm, training: Data, test: Data, *probes: Callable[..., Tensor]) -> list[Tensor]:
+    """Right answers of each probe (kNN, linear) on frozen features; the training images are its labeled bank."""
     bank, queries = (embed(backbone, images).clone() for images, _ in (training, test))  # clones may have gradients
     return [score(bank, training[1], queries, test[1]) for score in probes]
 
@@ -169,9 +169,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         options.error(f"--batch_size {args.batch_size} is more than the {len(training[0])} training images")
     backbone = Timm("test_resnet", small_images=True).to(memory_format=torch.channels_last)
     network = Network(backbone)
-    start = probe(backbone, training, test, knn, linear_probe)
+    start = _accuracies(backbone, training, test)
     seconds, seen = train(network, training[0], args.epochs, args.batch_size, args.workers)
-    end = probe(backbone, training, test, knn, linear_probe)
+    end = _accuracies(backbone, training, test)
     print(f"{seconds:.1f} s of training, {seen / seconds:,.0f} images/s, {automatic()}")
     for name, before, after in zip(("kNN (k 20, T 0.1)", "linear probe"), start, end, strict=True):
         print(f"{name}: {before:.1%} at the start, {after:.1%} at the end, of {len(test[0]):,} test images")
@@ -186,6 +186,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         linear_probe={"start": probe_start, "end": probe_end},
         settings={name: str(value) for name, value in vars(args).items() if name != "json"},
     )
+
+
+def _accuracies(backbone: Timm, training: Data, test: Data) -> list[float]:
+    """Test accuracy of kNN and linear probe."""
+    return [right.double().mean().item() for right in probe(backbone, training, test, knn, linear_probe)]
 
 
 def _stack(samples: list[tuple[np.ndarray, np.ndarray]]) -> Tensor:
