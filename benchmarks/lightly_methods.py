@@ -58,7 +58,7 @@ class Method(nn.Module):
             return network(view.to(memory_format=torch.channels_last)).float()
 
     def begin_step(self, step: int, steps: int) -> None:
-        """Called before each step."""
+        """Prepare a step."""
 
 
 class SimCLR(Method):

@@ -51,7 +51,7 @@ WEIGHTS = "backbone.safetensors"
 
 @dataclass(frozen=True)
 class Setting:
-    """What all runs share.
+    """Setting that all runs share.
 
     Args:
         root: image folder with train/ and test/.
