@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from modules.backbones.size import check_stride, size_error, zeros
-from modules.contracts import Backbone, ConfigError
+from modules.contracts import Backbone, ConfigError, DataError
 from modules.contracts.repositories import is_repository
 from modules.training.fingerprint import fingerprint
 from modules.training.hub import repository_about
@@ -130,12 +130,16 @@ def _place(source: str) -> str | Path:
 
 
 def _about(source: str, name: str | None) -> dict[str, Any]:
-    """Metadata of weights, under the name that is typed, if any."""
+    """Metadata of weights, under the name that is typed, if any: with one, the file may be gone by now."""
     about: dict[str, Any] = {}
-    if source != "pretrained":
-        with naming("model.teacher"):
-            about = repository_about(source) if is_repository(source) else read_weights(source).about
-            check_about(about, source)
+    try:
+        if source != "pretrained":
+            with naming("model.teacher"):
+                about = repository_about(source) if is_repository(source) else read_weights(source).about
+                check_about(about, source)
+    except DataError:
+        if not name:
+            raise
     if name:
         return about | {"name": name}
     if not about.get("name"):
