@@ -84,13 +84,12 @@ OF_TASKS = {
     "model.cutmix": "Classification",
     "model.distill.teacher": "Classification",
     "model.ensemble": "Classification",
-    "model.mask_ratio": "DINO, MAE",
     "model.masked_loss_weight": "DINO",
     "model.mixing.manifold_mixup": "Classification",
     "model.mixing.patchup_hard": "Classification",
     "model.mixing.puzzlemix": "Classification",
     "model.mixup": "Classification",
-    "model.normalize_pixels": "MAE",
+    "model.normalize_pixels": "MAE, VideoMAE",
 }
 """Options that less than three tasks have, and which."""
 
