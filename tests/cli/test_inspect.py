@@ -21,12 +21,12 @@ def test_a_run_is_measured_before_and_after_its_training(graft, trained, capsys,
     assert {path.name for path in Path("out/figures").iterdir()} == FIGURES
     found = json.loads(Path("out/inspect.json").read_text())
     assert list(found["layers"]) == ["initialization", "after training"]
-    assert found["samples"] == 10 and found["costs"]["parameters"] == 373_658
+    assert found["samples"] == 4 and found["costs"]["parameters"] == 373_658
     assert found["curvature"]["after training, loss"]["parameters"] == 373_658
     with Path("out/layers.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     (first,) = (row for row in rows if row["state"] == "initialization" and row["name"] == "backbone.net.conv1.0")
-    assert first["macs"] == str(10 * 16 * 16 * 16 * 27) and first["shape"] == "10x16x16x16"
+    assert first["macs"] == str(4 * 16 * 16 * 16 * 27) and first["shape"] == "4x16x16x16"
 
 
 def test_what_cannot_be_inspected_is_refused(refused, trained):
