@@ -13,6 +13,7 @@ from commands.overview import program
 from commands.trained import typed_texts
 from datamodules import DataModule
 from datamodules.base import Split
+from datamodules.images import TaggedImages
 from datamodules.setting_roles import default, roles_of
 from modules.contracts import ConfigError
 from modules.export import check_exportable
@@ -31,7 +32,7 @@ OWN = {
 EVALUATE: dict[Split, str] = {"test": "test", "val": "validate"}
 """The command for a split."""
 
-LABELED = {"label": "ImageFolder", "boxes": "DetectionFolder", "mask": "SegmentationFolder"}
+LABELED = {"label": "ImageFolder", "tags": "ImageTags", "boxes": "DetectionFolder", "mask": "SegmentationFolder"}
 """For what a task on images learns from: the data module of a user's own."""
 
 OF_METHOD = ("views", "local_views", "local_size", "local_crop", "crop", "augment", "augment_device")
@@ -124,7 +125,8 @@ def _labeled(argv: list[str], task: Task) -> list[str]:
 
 def _fine_tune(argv: list[str], run: str | None, task: Task, data: DataModule) -> list[Command]:
     """Train a classifier on the same data, from the backbone of a run; pixels have none, and null instead."""
-    yaml = "tasks/video.yaml" if "video" in task.required_keys else "tasks/classification.yaml"
+    tagged = "tasks/multilabel_classification.yaml" if isinstance(data, TaggedImages) else "tasks/classification.yaml"
+    yaml = "tasks/video.yaml" if "video" in task.required_keys else tagged
     weights = ["--model.weights", run] if run else []
     fusion = ["--model.fusion", "mean"] if task.backbone is not None and task.backbone.temporal else []
     graft = ["fit", "--config", yaml, *weights, *_same_data(argv, task, data), *_backbone(argv, task, yaml), *fusion]

@@ -5,10 +5,28 @@ import cv2
 from datamodules.base import DataModule
 from datamodules.captions import CaptionTable, COCOCaptions, Flickr8k
 from datamodules.detection import DetectionFolder
-from datamodules.images import CIFAR10, CIFAR100, MNIST, FashionMNIST, FromDataset, ImageFolder, UnlabeledImages
+from datamodules.images import (
+    CIFAR10,
+    CIFAR100,
+    MNIST,
+    FashionMNIST,
+    FromDataset,
+    ImageFolder,
+    ImageTable,
+    ImageTags,
+    UnlabeledImages,
+)
 from datamodules.latent_samples import LatentSamples
 from datamodules.segmentation import CamVid, COCOSemantic, SegmentationFolder, VOCSegmentation
-from datamodules.synthetic import Shapes, ShapesCaptions, ShapesMasks, ShapesObjects, ShapesSentences, ShapesVideo
+from datamodules.synthetic import (
+    Shapes,
+    ShapesCaptions,
+    ShapesMasks,
+    ShapesObjects,
+    ShapesSentences,
+    ShapesTags,
+    ShapesVideo,
+)
 from datamodules.text import Multi30k, ParallelText, TextFile
 from datamodules.video import HMDB51, UCF101, FrameFolder, VideoFolder, VideoFrames, Videos, VideoStream
 
@@ -31,6 +49,8 @@ __all__ = [
     "FrameFolder",
     "FromDataset",
     "ImageFolder",
+    "ImageTable",
+    "ImageTags",
     "LatentSamples",
     "Multi30k",
     "ParallelText",
@@ -40,6 +60,7 @@ __all__ = [
     "ShapesMasks",
     "ShapesObjects",
     "ShapesSentences",
+    "ShapesTags",
     "ShapesVideo",
     "TextFile",
     "UnlabeledImages",

@@ -46,6 +46,27 @@ def check_folds(folds: int, held_out_fold: int, fold_groups: str | None) -> None
     check_range("data.held_out_fold", held_out_fold, high=max(folds - 1, 0))
 
 
+def strata_of(source: Any, rows: np.ndarray | None = None, least: int = 1) -> np.ndarray | None:
+    """Strata int64 (N,) that a division spreads evenly: the class of each sample, or the rarest of its tags.
+
+    Null without either, and for tags where a stratum has fewer than `least` samples.
+
+    Args:
+        source: of the samples, with `labels` int64 (N,) and perhaps `tags` (N, C).
+        rows: those that are divided; null takes all.
+        least: samples that each stratum needs.
+    """
+    labels, tags = source.labels, getattr(source, "tags", None)
+    if labels is None and tags is not None:
+        rarity = np.append(tags.sum(0), len(tags))  # behind the tags: of images without any
+        order = np.argsort(rarity, kind="stable")
+        labels = order[np.append(tags, np.ones((len(tags), 1), tags.dtype), 1)[:, order].argmax(1)]
+        least_found = np.unique(labels if rows is None else labels[rows], return_counts=True)[1].min(initial=len(tags))
+        if least_found < least:
+            return None
+    return labels if labels is None or rows is None else labels[rows]
+
+
 def divide(
     labels: np.ndarray | None, indices: np.ndarray, fraction: float, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:

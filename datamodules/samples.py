@@ -41,7 +41,11 @@ class ImageDataset(Dataset):
                 return {"skipped": self.source.id(index)}
             raise
         sample["id"] = self.source.id(index)
-        return sample if self.source.labels is None else sample | {"label": int(self.source.labels[index])}
+        if self.source.labels is not None:
+            sample["label"] = int(self.source.labels[index])
+        if (tags := getattr(self.source, "tags", None)) is not None:
+            sample["tags"] = tags[index]
+        return sample
 
     def content(self, epoch: int, row: int, index: int) -> dict[str, Any]:
         """The sample's dict without `id` and `label`: here `views`, one per pipeline."""
@@ -93,16 +97,18 @@ class LetterboxedImages(ImageDataset):
 def collate(samples: list[dict[str, Any]]) -> Batch:
     """Stack the readable samples: `image` uint8 (B, 3, H, W) or `views`, a list of those, local ones last.
 
-    `label` (B,), `id`. For on-device augmentation: `parameters`, `row` (B,), and `image` unless the device holds the
-    images. With semantic maps: `mask` (B, H, W). Letterboxed images also have `size` and `inside` (B, 2); all are
-    padded to the largest; where that or `image_size` changed a size, `original_mask` is a list of the maps as they
-    were, uint8 (h, w).
+    `label` (B,), `tags` uint8 (B, C), `id`. For on-device augmentation: `parameters`, `row` (B,), and `image` unless
+    the device holds the images. With semantic maps: `mask` (B, H, W). Letterboxed images also have `size` and `inside`
+    (B, 2); all are padded to the largest; where that or `image_size` changed a size, `original_mask` is a list of the
+    maps as they were, uint8 (h, w).
     """
     samples, batch = readable(samples)
     first = samples[0]
     batch |= _images(samples) if "views" in first else _parameters(samples) if "parameters" in first else _maps(samples)
     if "label" in samples[0]:
         batch["label"] = torch.tensor([s["label"] for s in samples])
+    if "tags" in samples[0]:
+        batch["tags"] = torch.from_numpy(np.stack([s["tags"] for s in samples]))
     return batch
 
 

@@ -1,7 +1,7 @@
 """Sources of images: files that are read when needed, or an array in memory."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -14,11 +14,12 @@ from datamodules.decoding import Span, read_image, read_shape
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images in memory: `images` uint8 (N, H, W, 3), `labels` int64 (N,) or null."""
+    """Images in memory: `images` uint8 (N, H, W, 3); `labels` int64 (N,) and `tags` uint8 (N, C), 0 or 1, or null."""
 
     images: np.ndarray
     labels: np.ndarray | None
     prefix: str
+    tags: np.ndarray | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -36,7 +37,7 @@ class Arrays:
 
     def fingerprint(self) -> str:
         """A digest that changes with any image or label."""
-        parts = [self.images] if self.labels is None else [self.images, self.labels]
+        parts = [one for one in (self.images, self.labels, self.tags) if one is not None]
         return digest([a.shape, sha256(np.ascontiguousarray(a)).hexdigest()] for a in parts)
 
 
@@ -53,11 +54,19 @@ class Depth:
 
 @dataclass(frozen=True)
 class Files(Depth):
-    """Image files below `root`: `paths` as bytes in one array, so that workers share them; `labels` (N,) or null."""
+    """Image files below `root`: `paths` as bytes in one array, so that workers share them.
+
+    Args:
+        root: the folder.
+        paths: bytes (N,), from there on.
+        labels: class of each, int64 (N,), or null.
+        tags: classes of each, uint8 (N, C), 0 or 1, or null.
+    """
 
     root: Path
     paths: np.ndarray
     labels: np.ndarray | None
+    tags: np.ndarray | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -85,6 +94,7 @@ class Files(Depth):
     def fingerprint(self) -> str:
         """A digest that changes with any label, the span and, as far as size and time of change tell, any file."""
         labels = [] if self.labels is None else self.labels.tolist()
+        labels += [] if self.tags is None else self.tags.tolist()
         return digest([labels, *([self.span] if self.span else []), *(stamp(self.path(i)) for i in range(len(self)))])
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datamodules.base import DataModule, Split
-from datamodules.division import check_folds, check_labels, divide, fold_of, groups_of
+from datamodules.division import check_folds, check_labels, divide, fold_of, groups_of, strata_of
 from datamodules.duplicates import Listed, report, shared_files
 from datamodules.finding import count_suffixes
 from datamodules.pairs import Pairs
@@ -196,7 +196,7 @@ class SplitData(DataModule):
             train, held = self._fold(source, train)
             self.splits["test"] = (source, held)
         if apart:
-            train, val = divide(source.labels, train, 1 - self.val_split, np.random.default_rng(0))
+            train, val = divide(strata_of(source), train, 1 - self.val_split, np.random.default_rng(0))
             if len(val):
                 self.splits["val"] = (source, val)
         fraction = self.label_fraction
@@ -207,12 +207,12 @@ class SplitData(DataModule):
                 )
             fraction = self.num_labels / len(train)
         if fraction != 1.0:
-            train, _ = divide(source.labels, train, fraction, np.random.default_rng((self.seed, 1)))
+            train, _ = divide(strata_of(source), train, fraction, np.random.default_rng((self.seed, 1)))
         self.splits["train"] = (source, train)
 
     def _fold(self, source: Samples, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the other folds and of the one held out."""
-        labels = None if source.labels is None else source.labels[rows]
+        labels = strata_of(source, rows, self.folds)
         names = [source.id(row) for row in rows]
         groups = groups_of(names, self.fold_groups) if self.fold_groups else None
         held = fold_of(labels, self.classes or (), groups, self.folds, len(rows)) == self.held_out_fold

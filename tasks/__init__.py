@@ -20,6 +20,7 @@ from tasks.mae import MAE
 from tasks.masked_patches import MaskedPatches
 from tasks.moco import MoCo
 from tasks.moco_v3 import MoCoV3
+from tasks.multilabel_classification import MultilabelClassification
 from tasks.nnclr import NNCLR
 from tasks.rotation import Rotation
 from tasks.semantic_segmentation import SemanticSegmentation
@@ -56,6 +57,7 @@ __all__ = [
     "MaskedPatches",
     "MoCo",
     "MoCoV3",
+    "MultilabelClassification",
     "Rotation",
     "SemanticSegmentation",
     "SimCLR",

@@ -110,10 +110,14 @@ class ClassificationTraining(VisionTask):
             batch["image"], *batch["views"] = batch["views"]
         return super().on_after_batch_transfer(batch, dataloader_idx)
 
+    def true(self, batch: Batch) -> Tensor:
+        """Classes int64 (B,) of a batch, or probabilities float (B, C)."""
+        return batch["label"]
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         mix, classes = self._mix(batch, index), len(self.classes or ())
         image = mix.on_input(batch["image"])  # the batch stays as it is: SAM and L-BFGS evaluate it again
-        label = mix.labels(batch["label"], classes)
+        label = mix.labels(self.true(batch), classes)
         if self.robust.method != "none":
             image = self._attacked(image, label, batch, index)
         if self.jsd_weight:  # one pass, with the statistics of all views
@@ -124,7 +128,7 @@ class ClassificationTraining(VisionTask):
         logits, *others = logits.split(len(label))
         loss = total = self.head.loss(logits, label)
         values: dict[str, Tensor | float] = {"loss": loss}
-        if label.ndim == 1:  # mixed ones are no class
+        if label.ndim == 1:  # mixed ones and tags are no class
             values["accuracy"] = (logits.argmax(1) == label).float().mean()
         if self.auxiliaries:
             auxiliary = torch.stack([self.head.loss(logits(), label) for logits in self.auxiliaries]).sum()
@@ -162,7 +166,7 @@ class ClassificationTraining(VisionTask):
 
     def _mix(self, batch: Batch, index: int) -> Mix:
         """The mixing of a batch in training, a function of seed, epoch and batch."""
-        label, training = batch["label"], self._trainer is not None and self.trainer.training
+        label, training = self.true(batch), self._trainer is not None and self.trainer.training
 
         def saliency(image: Tensor) -> Tensor:
             return gradient_saliency(lambda changed: self.head.loss(self(changed), label), image)

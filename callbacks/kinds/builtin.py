@@ -5,6 +5,7 @@ from callbacks.collectors.detection import DetectionCollector, draw_boxes
 from callbacks.collectors.reconstruction import ReconstructionCollector
 from callbacks.collectors.segmentation import SegmentationCollector, draw_masks
 from callbacks.collectors.stylized import StylizedCollector
+from callbacks.collectors.tags import TagCollector, draw_tagged
 from callbacks.collectors.text import TextCollector, draw_captioned, draw_pairs
 from callbacks.collectors.video import VideoCollector, draw_clips
 from callbacks.kinds.registry import register
@@ -15,6 +16,7 @@ from callbacks.writers.masks import MaskFiles
 from callbacks.writers.samples import SampleFiles
 from callbacks.writers.sentences import TextFiles
 from callbacks.writers.stylized import StylizedFiles
+from callbacks.writers.tags import TagFile
 
 register("images", draw=draw_views)  # any training batch that no kind below draws
 register("features", prediction=["features"], write=FeatureFile)
@@ -28,6 +30,15 @@ register(
     truth=["label"],
     collect=ClassificationCollector,
     write=LabelFile,
+)
+register(
+    "tags",
+    prediction=["tags", "scores"],
+    truth=["tags"],
+    batch=["tags"],
+    collect=TagCollector,
+    write=TagFile,
+    draw=draw_tagged,
 )
 register(
     "video",

@@ -112,8 +112,9 @@ def check_generative(task: L.LightningModule, callback: L.Callback) -> None:
 
 
 def classifies(task: L.LightningModule) -> bool:
-    """True if a task's accuracy is about the classes of the data, not about an order of tiles or a rotation."""
-    return "label" in task.required_keys and "accuracy" in task.protocols
+    """True if a task's metrics are about the classes of the data, not about an order of tiles or a rotation."""
+    known: Any = task
+    return "tags" in known.required_keys or ("label" in known.required_keys and "accuracy" in known.protocols)
 
 
 def _rows(trainer: L.Trainer, known: dict[str, str], weights: str, metrics: dict[str, float]) -> Rows:

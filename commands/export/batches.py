@@ -10,7 +10,7 @@ from modules.contracts import Batch, Prediction, with_channels
 
 PAD = 0
 
-STACKED = ("label", "features")
+STACKED = ("label", "tags", "features")
 
 
 def samples_of(batch: Batch) -> list[Any]:
@@ -34,7 +34,7 @@ def samples_of(batch: Batch) -> list[Any]:
 
 def joined(found: Sequence[dict[str, Any]]) -> Prediction:
     """Predictions of a batch as tasks give them: classes, their scores and features stacked, all else in lists."""
-    stacked = (*STACKED, *(["scores"] if "label" in found[0] else []))
+    stacked = (*STACKED, *(["scores"] if {"label", "tags"} & found[0].keys() else []))
     batch: Prediction = {}
     for key in found[0]:
         plain = isinstance(found[0][key], str | list | bool)  # texts, and masks of objects

@@ -147,7 +147,12 @@ def _writer(prediction: dict[str, Any]) -> Any:
     """Class of the writer of such predictions, as registered in `callbacks.kinds.builtin`."""
     from importlib import import_module
 
-    kinds = {"boxes": "detections.DetectionFiles", "mask": "masks.MaskFiles", "label": "labels.LabelFile"}
+    kinds = {
+        "boxes": "detections.DetectionFiles",
+        "mask": "masks.MaskFiles",
+        "label": "labels.LabelFile",
+        "tags": "tags.TagFile",
+    }
     kinds |= {"features": "features.FeatureFile", "text": "sentences.TextFiles"}
     module, name = next(path for key, path in kinds.items() if key in prediction).split(".")
     return getattr(import_module(f"callbacks.writers.{module}"), name)

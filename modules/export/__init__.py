@@ -13,6 +13,7 @@ from modules.export.networks import (
     ClipFeatures,
     FeatureExtractor,
     Segmenter,
+    TagClassifier,
     feature_graphs,
 )
 from modules.export.preprocess import Geometry, Preprocess, preprocess_for
@@ -29,6 +30,7 @@ __all__ = [
     "ObjectFinder",
     "Preprocess",
     "Segmenter",
+    "TagClassifier",
     "check_exportable",
     "clip_graph",
     "feature_graphs",

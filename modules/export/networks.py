@@ -30,6 +30,18 @@ class Classifier(nn.Module):
         return scores.argmax(1), scores
 
 
+class TagClassifier(Classifier):
+    """Classes found, bool (B, C), and probabilities float32 (B, C), the mean over the views of a `CropTest`."""
+
+    def __init__(self, backbone: Backbone, head: ClassificationHead, crop_test: CropTest, thresholds: Tensor):
+        super().__init__(backbone, head, crop_test)
+        self.register_buffer("thresholds", thresholds.clone())
+
+    def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+        _, scores = super().forward(image, geometry)
+        return scores >= self.thresholds, scores
+
+
 class ClipClassifier(nn.Module):
     """Class int64 (B,) and probabilities float32 (B, C) of clips (B, 3, T, h, w).
 

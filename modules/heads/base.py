@@ -80,10 +80,12 @@ class ClassificationHead(Head):
         loss_name: the training loss in words, with all that changes it.
         eval_protocol: the loss of validation and test in words, and how it differs from training.
         weighted: true if the loss has class weights.
+        several: true if the probabilities are of several classes at once, one sigmoid per class.
     """
 
     loss_name: str = "cross-entropy"
     weighted: bool = False
+    several: bool = False
 
     def balance(self, counts: Callable[[], np.ndarray | None]) -> None:
         """Take class weights from the training samples of each class, int64 (C,), before training; by default none.

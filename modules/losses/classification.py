@@ -73,6 +73,35 @@ def squared_error(logits: Tensor, target: Tensor, weight: Tensor | None = None, 
     return (losses * weights).sum() / (len(target) if soft else weights.sum())
 
 
+def asymmetric_loss(
+    logits: Tensor, target: Tensor, gamma: tuple[float, float] = (0.0, 4.0), margin: float = 0.05
+) -> Tensor:
+    """Asymmetric loss of several classes at once (Ridnik et al. 2021): the many easy negatives are down-weighted.
+
+    Binary cross-entropy of each class, times (1 - p)^g+ where it is true and p_m^g- where not, with
+    p_m = max(0, p - margin) in place of p there; without gradient through the factors, as published.
+
+    Args:
+        logits: (B, C).
+        target: float (B, C), 0..1.
+        gamma: exponents g+ and g-.
+        margin: shift of the probability of negatives, 0..1.
+
+    Returns:
+        A scalar, the mean over images and classes.
+    """
+    true = logits.sigmoid()
+    false = (1 - true + margin).clamp(max=1)  # 1 - p_m
+    least = 1e-8
+    losses = target * true.clamp(min=least).log() + (1 - target) * false.clamp(min=least).log()
+    if any(gamma):
+        with torch.no_grad():
+            right = true * target + false * (1 - target)
+            factor = (1 - right) ** (gamma[0] * target + gamma[1] * (1 - target))
+        losses = losses * factor
+    return -losses.mean()
+
+
 def focal_factor(logs: Tensor, gamma: float) -> Tensor:
     """(1 - p)^gamma of log-probabilities, in their shape."""
     # At p = 1 the slope is infinite for a gamma below 1, and infinity times nothing would be the gradient.

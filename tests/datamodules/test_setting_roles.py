@@ -13,7 +13,7 @@ ROLES = {
     "loading": "batch_size workers batch_tokens strict cache cache_gb max_pixels",
     "location": "root val_source val_target test_source test_target",
     "samples": """val_split folds held_out_fold fold_groups on_error fold train val test color_correlation every rate
-        count format year download file mask_suffix proposals""",
+        count format year download file mask_suffix proposals column separator""",
     "training": """label_fraction num_labels overflow scale balanced iou_crop mosaic copy_paste min_visibility
         cache_on_device flip scale_jitter erasing erasing_prob repeats consistent_views normalization""",
 }

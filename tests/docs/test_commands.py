@@ -57,6 +57,7 @@ SLOW = {
     "features",
     "generation",
     "inspect",
+    "multilabel_classification",
     "semantic_segmentation",
     "stylize",
     "training",

@@ -42,6 +42,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "MaskedPatches": NET,
     "MoCo": NET | {"queue_size": 64},
     "MoCoV3": NET,
+    "MultilabelClassification": NET | CLASSES | {"cutmix": 0.2},
     "NNCLR": NET | {"queue_size": 64},
     "Rotation": NET,
     "SemanticSegmentation": NET | CLASSES,

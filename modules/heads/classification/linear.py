@@ -11,18 +11,21 @@ from torch.nn import functional
 from modules.contracts import ConfigError, Features, Maps, check_range
 from modules.heads.base import ClassificationHead
 from modules.losses.balance import Balance, class_weights
-from modules.losses.classification import focal_loss, hinge_loss, squared_error
+from modules.losses.classification import asymmetric_loss, focal_loss, hinge_loss, squared_error
 
-Loss = Literal["cross_entropy", "binary", "focal", "hinge", "squared_hinge", "squared_error"]
+Loss = Literal["cross_entropy", "binary", "asymmetric", "focal", "hinge", "squared_hinge", "squared_error"]
 NAMES: dict[Loss, str] = {
     "cross_entropy": "cross-entropy",
     "binary": "binary cross-entropy",
+    "asymmetric": "asymmetric loss",
     "focal": "focal loss",
     "hinge": "multi-class hinge loss",
     "squared_hinge": "multi-class squared hinge loss",
     "squared_error": "squared error of one-hot targets",
 }
 SMOOTHED = ("cross_entropy", "squared_error", "binary")
+SIGMOID = ("binary", "asymmetric")
+"""Losses of one sigmoid per class, for several classes at once."""
 
 
 class Linear(ClassificationHead):
@@ -33,7 +36,8 @@ class Linear(ClassificationHead):
         outputs: number of classes C.
         dropout: share of pooled features set to zero in training, 0..1.
         loss: `cross_entropy` for one class per image, `focal` for the same with many easy samples,
-            `binary` for several classes at once (one sigmoid per class), `hinge` and `squared_hinge` for a multi-class
+            `binary` for several classes at once (one sigmoid per class), `asymmetric` for the same with few of many
+            (Ridnik et al. 2021), `hinge` and `squared_hinge` for a multi-class
             SVM (Weston and Watkins 1999: margin 1 to every other class), `squared_error` against one-hot targets. The
             softmax of the logits ranks classes with the last three, but is not trained to be their probability.
         label_smoothing: probability mass spread evenly, 0..1; for `cross_entropy`, `squared_error` and `binary`.
@@ -41,6 +45,8 @@ class Linear(ClassificationHead):
         smooth_over: `all` spreads label_smoothing over all K classes, eps / K each (Szegedy et al. 2016); `others` over
             all but the true one, eps / (K - 1) each, so that this keeps 1 - eps.
         focal_gamma: exponent of the focal loss, which down-weights easy samples, for `focal`.
+        asymmetric_gamma: exponents that down-weight easy positives and easy negatives, for `asymmetric`.
+        asymmetric_margin: probability 0..1 below which negatives cost nothing, for `asymmetric`.
         class_weights: one weight per class, in the order of `classes`, or a rule that takes them from the number of
             training samples: `median_frequency`, which `auto` is too, or `enet`.
 
@@ -60,12 +66,18 @@ class Linear(ClassificationHead):
         label_smoothing: float = 0.0,
         smooth_over: Literal["all", "others"] = "all",
         focal_gamma: float = 2.0,
+        asymmetric_gamma: tuple[float, float] = (0.0, 4.0),
+        asymmetric_margin: float = 0.05,
         class_weights: list[float] | Balance | None = None,
     ):
         super().__init__()
         check_range("head.dropout", dropout, high=1)
         check_range("head.label_smoothing", label_smoothing, high=1)
         check_range("head.focal_gamma", focal_gamma)
+        check_range("head.asymmetric_gamma", min(asymmetric_gamma))
+        check_range("head.asymmetric_margin", asymmetric_margin, high=1)
+        if loss == "asymmetric" and class_weights is not None:
+            raise ConfigError("class_weights does nothing with the loss asymmetric: leave it out, or choose binary")
         if isinstance(class_weights, list) and len(class_weights) != outputs:
             raise ConfigError(f"class_weights has {len(class_weights)} values, but there are {outputs} classes")
         _check_smoothing(loss, label_smoothing, smooth_over, outputs)
@@ -73,6 +85,7 @@ class Linear(ClassificationHead):
         self.fc = nn.Linear(features.pooled, outputs)
         self.kind, self.label_smoothing, self.focal_gamma = loss, label_smoothing, focal_gamma
         self.smooth_over = smooth_over
+        self.asymmetric_gamma, self.asymmetric_margin = asymmetric_gamma, asymmetric_margin
         # eps on the others is the same distribution as more of it on all
         self.mass = label_smoothing * (outputs / (outputs - 1) if smooth_over == "others" else 1)
         self.rule = class_weights if isinstance(class_weights, str) else None
@@ -106,9 +119,13 @@ class Linear(ClassificationHead):
         return self.fc(self.dropout(features) if self.pools else features)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """(B, C) logits to (B, C) probabilities: softmax, or a sigmoid per class for `binary`."""
+        """(B, C) logits to (B, C) probabilities: softmax, or a sigmoid per class for `binary` and `asymmetric`."""
         logits = logits.float()
-        return logits.sigmoid() if self.kind == "binary" else logits.softmax(1)
+        return logits.sigmoid() if self.several else logits.softmax(1)
+
+    @property
+    def several(self) -> bool:
+        return self.kind in SIGMOID
 
     @property
     def weighted(self) -> bool:
@@ -146,6 +163,8 @@ class Linear(ClassificationHead):
         if self.kind == "squared_error":
             return squared_error(logits, target, weight, mass)
         target = target if target.is_floating_point() else functional.one_hot(target, logits.shape[1])
+        if self.kind == "asymmetric":
+            return asymmetric_loss(logits, target.to(logits), self.asymmetric_gamma, self.asymmetric_margin)
         target = target.to(logits) * (1 - mass) + mass / 2
         return functional.binary_cross_entropy_with_logits(logits, target, weight)
 

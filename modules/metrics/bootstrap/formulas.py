@@ -31,6 +31,14 @@ def of_labels(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
     return {name: known[name] for name in names}
 
 
+def of_tags(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    """F1 of several classes at once from sums of right, true and found ones, C each: the mean, and of all as one."""
+    right, true, found = np.split(sums, 3, 1)
+    values = [_mean(2 * right / (true + found), true + found > 0)]
+    values.append(2 * right.sum(1) / (true + found).sum(1))
+    return dict(zip(names, values, strict=False))
+
+
 def calibration(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
     """Expected calibration error from sums of number, confidence and right answers in each bin."""
     number, confidence, right = np.split(sums, 3, 1)
@@ -94,6 +102,7 @@ FORMULAS: dict[str, Formula] = {
     "means": means,
     "perplexity": perplexity,
     "labels": of_labels,
+    "tags": of_tags,
     "calibration": calibration,
     "regions": regions,
     "bleu": bleu,

@@ -9,8 +9,9 @@ from modules.contracts import DataError, writing
 from modules.metrics.bootstrap.consensus import Consensus
 from modules.metrics.bootstrap.objects import Objects
 from modules.metrics.bootstrap.statistic import Statistic, Sums
+from modules.metrics.bootstrap.tags import Rankings
 
-KINDS: dict[str, type[Statistic]] = {one.kind: one for one in (Sums, Objects, Consensus)}
+KINDS: dict[str, type[Statistic]] = {one.kind: one for one in (Sums, Objects, Consensus, Rankings)}
 
 
 class Items:

@@ -1,0 +1,200 @@
+"""Images with several classes each: tags in a table, objects of a detection data set, or class folders with copies."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from datamodules.base import Split
+from datamodules.class_folders import ClassFolders
+from datamodules.detection.formats import detect, read
+from datamodules.finding import find_images
+from datamodules.images.image_table import index_of, ordered
+from datamodules.images.label_tables import Entry, LabelTables, find_tables
+from datamodules.images.tagged_images import TaggedImages
+from datamodules.inspection import pixel_limit
+from datamodules.segmentation.files import encoded
+from datamodules.setting_roles import Role
+from datamodules.source import Files
+from datamodules.split_data import Samples
+from modules.contracts import ConfigError, DataError
+
+TAGS = ("tags", "tag", "labels", "classes", "categories", "label", "class", "category", "attributes")
+"""Headers of the column of a list of tags, in lower case without signs."""
+FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+Sources = dict[Split, Samples]
+
+
+class ImageTags(TaggedImages):
+    """Images with any number of classes each, in a table, a detection data set, or class folders.
+
+    A table (CSV: `root/train.csv`, `val.csv`, `test.csv`, or one with a column `split`) has a column `path`, and a
+    column `tags` with a list, "cat|dog", or a column of 0 and 1 for each tag; rows of one image add up. Of annotated
+    objects (COCO, YOLO, Pascal VOC, ...) an image has the classes that it shows, crowds and difficult ones too. In
+    class folders an image has those in which a file of its name and content lies.
+
+    Args:
+        root: the folder, or one table.
+        format: `table`, `objects` or `folders`; `auto` takes the first of objects, table and folders that is there.
+        classes: names in order of their index, for lists in a table; null sorts those of the training rows.
+        separator: between the tags of a list; null takes the first of | ; , that occurs.
+
+    Raises:
+        ConfigError: classes or a separator for a format that has them.
+        DataError: no such data, a cell that is none of 0 and 1, a tag that training lacks, images that are not there.
+    """
+
+    roles: ClassVar[dict[str, Role]] = {
+        "root": "location",
+        "format": "samples",
+        "classes": "input",
+        "separator": "samples",
+    }
+
+    def __init__(
+        self,
+        root: str,
+        format: Literal["auto", "table", "objects", "folders"] = "auto",
+        classes: list[str] | None = None,
+        separator: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.root = Path(root).expanduser()
+        self._sources: Sources
+        kind, self.remarks = _format(self.root) if format == "auto" else (format, [])
+        if kind != "table" and (classes is not None or separator is not None):
+            raise ConfigError(f"data.classes and data.separator are of tables, but {self.root} has {kind}: remove them")
+        if kind == "table":
+            self.classes, self._sources, self.skipped = _from_table(
+                self.root, classes, separator, self.on_error == "skip"
+            )
+        elif kind == "objects":
+            self._from_objects()
+        else:
+            self.folders = ClassFolders(self.root, find_images, "images", "UnlabeledImages")
+            self.classes, self.unlabeled = self.folders.classes, self.folders.unlabeled
+            self._sources = {split: _united(self.folders, split) for split in self.folders.folders}
+
+    def sources(self) -> Sources:
+        return self._sources
+
+    def more(self) -> list[str]:
+        return [*super().more(), *self.remarks]
+
+    def _from_objects(self) -> None:
+        """Take the classes of the objects of each image."""
+        kind, sentence = detect(self.root)
+        with pixel_limit(self.max_pixels):
+            found = read(self.root, kind, False, self.on_error)
+        self.classes, self.skipped = found.classes, [*found.skipped]
+        self.remarks = [sentence, *found.report()]
+        self._sources = {}
+        for split, source in found.splits.items():
+            tags = np.zeros((len(source), len(found.classes)), np.uint8)
+            tags[np.repeat(np.arange(len(source)), np.diff(source.starts)), source.classes] = 1
+            self._sources[split] = Files(source.files.root, source.files.paths, None, tags=tags)
+
+
+def _format(root: Path) -> tuple[str, list[str]]:
+    """Format of the annotations below a root.
+
+    Raises:
+        DataError: annotations of objects that cannot be used, and nothing else.
+    """
+    if root.is_file():
+        return "table", []
+    try:
+        detect(root)
+    except DataError as error:
+        try:
+            return "table" if find_tables(root) else "folders", []
+        except DataError:
+            if not (root.is_dir() and any(p.is_dir() and find_images(p) for p in root.iterdir())):
+                known = "a table train.csv, annotations of objects (COCO, YOLO, VOC, ...), or class folders"
+                raise DataError(f"{root} has no tags of images: {known}") from error
+            return "folders", []
+    return "objects", []
+
+
+def _from_table(
+    root: Path, given: list[str] | None, separator: str | None, skip: bool
+) -> tuple[list[str], Sources, list[str]]:
+    """Tags of the rows of tables."""
+    tables = LabelTables(root, skip)
+    plain = [{re.sub("[^a-z]", "", name.lower()): name for name in reversed(header)} for header in tables.headers]
+    lists = {columns[name] for columns in plain for name in TAGS if name in columns}
+    every = [entry for entries in tables.entries.values() for entry in entries]
+    if lists:
+        column = next(columns[name] for columns in plain for name in TAGS if name in columns)
+        if lacking := next((entry for entry in every if column not in entry.cells), None):
+            raise DataError(f"{lacking.where} is of a table without the column {column!r}: give all the same columns")
+        cells = [entry.cells[column] for entry in every]
+        sign = separator or next((one for one in "|;," if any(one in cell for cell in cells)), "|")
+        said = {
+            entry.where: [tag for part in entry.cells[column].split(sign) if (tag := part.strip())] for entry in every
+        }
+        trained = next(iter(tables.entries.values()))
+        classes = ordered((tag for entry in trained for tag in said[entry.where]), given)
+    else:
+        if given is not None or separator is not None:
+            raise ConfigError(
+                "data.classes and data.separator are of lists of tags, but the table has a column of each"
+            )
+        classes = tables.headers[0]
+        for header, entry in zip(tables.headers[1:], every[-1:] * len(tables.headers), strict=False):
+            if set(header) != set(classes):
+                odd = sorted(set(header) ^ set(classes))[0]
+                raise DataError(f"the tables of {root} differ in the column {odd!r}, such as {entry.where}")
+        said = {entry.where: [name for name in classes if _flag(entry, name)] for entry in every}
+    if not classes:
+        raise DataError(f"{root} has no tags: a column tags with a list, or a column of 0 and 1 for each tag")
+    made: Sources = {split: _rows(tables.root, entries, said, classes) for split, entries in tables.entries.items()}
+    return classes, made, [*tables.missing]
+
+
+def _rows(root: Path, entries: Iterable[Entry], said: dict[str, list[str]], classes: list[str]) -> Files:
+    """Images of some rows with the tags of all rows of each."""
+    tags: dict[Path, np.ndarray] = {}
+    for entry in entries:
+        mine = tags.setdefault(entry.path, np.zeros(len(classes), np.uint8))
+        for name in said[entry.where]:
+            mine[index_of(name, classes, entry.where)] = 1
+    return Files(root, encoded(root, tags), None, tags=np.stack([*tags.values()]))
+
+
+def _flag(entry: Entry, column: str) -> int:
+    """Cell of a column of 0 and 1.
+
+    Raises:
+        DataError: it is neither.
+    """
+    cell = entry.cells[column].lower()
+    if cell not in FLAGS:
+        raise DataError(
+            f"{entry.where} has {entry.cells[column]!r} in the column {column!r}, but a column of a tag has 0 or 1 "
+            "(and one with a list of tags is called tags)"
+        )
+    return FLAGS[cell]
+
+
+def _united(folders: ClassFolders, split: Split) -> Files:
+    """Images of class folders; files of one name and content are one image."""
+    paths, labels = folders.samples(split)
+    files = Files(folders.root, paths, None)
+    alike: dict[tuple[str, int], list[int]] = {}
+    for i in range(len(files)):
+        path = files.path(i)
+        alike.setdefault((path.name, path.stat().st_size), []).append(i)
+    first: dict[tuple, int] = {}
+    tags: dict[int, np.ndarray] = {}
+    for key, rows in alike.items():
+        for row in rows:
+            content = b"" if len(rows) == 1 else hashlib.sha256(files.path(row).read_bytes()).digest()
+            place = first.setdefault((*key, content), row)
+            tags.setdefault(place, np.zeros(len(folders.classes), np.uint8))[labels[row]] = 1
+    order = sorted(tags)
+    return Files(folders.root, paths[order], None, tags=np.stack([tags[row] for row in order]))
