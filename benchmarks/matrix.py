@@ -38,7 +38,7 @@ ROWS = {  # a start of the backbone -> tasks/NAME.yaml that makes it
 WATCHED = ["val/knn", "val/probe", "val/rankme", "val/lidar", "val/alignment", "val/uniformity"]
 COLUMNS = {  # a task -> its options
     "classification": "--trainer.max_epochs 40",
-    "detection": "--trainer.max_epochs 20",
+    "detection": "--trainer.max_epochs 10 --trainer.check_val_every_n_epoch 10",
     "semantic_segmentation": "--trainer.max_epochs 20",
     "video": "--trainer.max_epochs 40",
     "captioning": "--trainer.max_epochs 40",
