@@ -151,6 +151,7 @@ def resolve_starts(init_args: Any) -> None:
     """Resolve the paths among a task's settings that it starts from."""
     for settings, name in (
         (init_args, "weights"),
+        (init_args, "init_from"),
         (init_args, "self_critical"),
         (init_args, "teacher"),
         (init_args.get("distill") or {}, "teacher"),

@@ -93,14 +93,14 @@ def print_changes(now: dict[str, Any], before: dict[str, Any]) -> None:
     then, now = flatten(before, skip="init_args"), flatten(now, skip="init_args")
     if "trainer.precision" in then:
         then["trainer.precision"] = unified(then["trainer.precision"])
-    linked = ("model.weights", "model.classes", "model.tokenizers")  # `link` compares the last two
+    linked = ("model.weights", "model.init_from", "model.classes", "model.tokenizers")  # `link` compares the last two
     linked += ("model.channels", "model.in_channels", "model.backbone.in_channels")  # and keeps these
     filled = ("data.value_range", *(f"model.{name}" for name in ("image_size", "frames", "tokenize")))  # where null
     for key, old in then.items():
         new = now.get(key, now.get(f"{key}.class_path"))
         if json.dumps(new, default=str) == json.dumps(old, default=str):  # tuples are saved as lists
             continue
-        if key == "model.weights" and new:
-            print_line(f"resuming with the checkpoint's weights, not with model.weights = {new}")
+        if key in ("model.weights", "model.init_from") and new:
+            print_line(f"resuming with the checkpoint's weights, not with {key} = {new}")
         elif key not in linked and not (new is None and key in filled):
             print_line(f"resuming with {key} = {new} (the checkpoint had {old})")

@@ -137,8 +137,8 @@ def settings_for(trained: Trained, argv: list[str], named: tuple[str, ...] = ())
         raise ConfigError(f"data.{name} is about training, but predict takes every sample: leave --data.{name} out")
     check_trusted(trained.settings, trained.path, typed_texts([*argv, *named]))
     model, data = trained.settings["model"], handed_on(trained.settings["data"], argv)
-    if "weights" in (known := model.get("init_args", {})):
-        model = model | {"init_args": known | {"weights": None}}  # the checkpoint holds them
+    if starts := {"weights", "init_from"} & (known := model.get("init_args", {})).keys():
+        model = model | {"init_args": known | dict.fromkeys(starts)}  # the checkpoint holds them
     return json.dumps({section: value for section, value in (("model", model), ("data", data)) if value})
 
 

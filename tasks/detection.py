@@ -80,7 +80,7 @@ class Detection(VisionTask):
             raise ConfigError("detection needs classes: from the data, or as --model.classes")
         self.classes = classes
         self.neck = build_neck(self.backbone.features, neck or partial(FPN, extra="pool"))
-        self.head = self.kind.build(head or FasterRCNN, self.neck.features, len(classes))
+        self.head = self.make_head(self.kind, head or FasterRCNN, self.neck.features, len(classes))
         self.fit_anchors, self.freeze_norm = fit_anchors, freeze_norm
         self.tiled = TiledTTA(tta, tile_size, tile_overlap)
         self.drawing_threshold: float | None = None  # score of the best F1 of the last validation

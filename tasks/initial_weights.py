@@ -10,6 +10,7 @@ from modules.contracts import Backbone, ConfigError
 from modules.contracts.data_info import DataInfo
 from modules.training.initialization import Init, initialize_network, unit_variance
 from modules.training.transfer import load_backbone
+from modules.training.whole_network import load_network
 from tasks.image_input import ImageInput
 
 LSUV_IMAGES, LSUV_CLIPS = 32, 4
@@ -24,6 +25,8 @@ class InitialWeights(ImageInput):
             library's file, or `pretrained` to download that; `hf-hub:OWNER/NAME` of the Hugging Face hub, or a folder
             `local-dir:PATH`, in timm's format; null initializes at random. Layers behind the last map
             that a file of an older version lacks are initialized at random, and the log names them.
+        init_from: earlier run of the same task, with whose whole network this one begins: backbone, neck and head. Of
+            the head the classes are kept whose names both have; others are new.
         init: initialization of all convolutions and linear layers of the backbone, of classification those of the head
             too, instead of the network's own; `lsuv` scales each layer to unit variance on training images.
         init_std: standard deviation of `init` gaussian.
@@ -32,9 +35,22 @@ class InitialWeights(ImageInput):
     """
 
     loaded: bool = False
+    remake_head: Callable[[int], nn.Module] | None = None
 
-    def __init__(self, weights: str | None = None, init: Init | None = None, init_std: float = 0.01, **kwargs):
+    def __init__(
+        self,
+        weights: str | None = None,
+        init_from: str | None = None,
+        init: Init | None = None,
+        init_std: float = 0.01,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        if weights and init_from:
+            raise ConfigError("model.init_from takes the backbone of its run too: leave model.weights out")
+        if init and init_from:
+            raise ConfigError(f"model.init is {init}, but model.init_from gives all weights: leave one of them out")
+        self.init_from = init_from
         self.weights, self.init, self.init_std = weights, init, init_std
 
     @property
@@ -85,7 +101,7 @@ class InitialWeights(ImageInput):
     def _start(self) -> None:
         """Load the initial weights, and note which parameters neither come from them nor are trained."""
         names, start = dict(self.backbone.net.named_parameters()), set()
-        if self.weights or self.classifier is not None:
+        if self.weights or self.init_from or self.classifier is not None:
             self._load()
             start = names.keys() - set(self.backbone.untrained)
         fixed = [name for name, parameter in names.items() if not parameter.requires_grad]
@@ -96,9 +112,27 @@ class InitialWeights(ImageInput):
             backbone.mark_untrained(names)
 
     def _load(self) -> None:
+        if self.init_from:
+            self._load_network(self.init_from)
+            return
         if not self.weights:
             raise ConfigError("model.head is pretrained, but it has no weights: add --model.weights pretrained")
         rank_zero_info(load_backbone(self.backbone, self.weights, self.classifier))
+        self.loaded = True
+
+    def _load_network(self, source: str) -> None:
+        """Begin with the whole network of an earlier run of the same task.
+
+        Raises:
+            ConfigError: this task has no classes, or the run is of another one.
+        """
+        if self.remake_head is None or self.classes is None:
+            raise ConfigError(
+                f"model.init_from is of tasks with classes, but {type(self).__name__} has none: take the backbone of "
+                "the run by --model.weights"
+            )
+        rank_zero_info(load_backbone(self.backbone, source))
+        rank_zero_info(load_network(self, type(self).__name__, source, self.classes, self.remake_head))
         self.loaded = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ class SemanticSegmentation(VisionTask):
             raise ConfigError("semantic segmentation needs at least two classes: from the data, or as --model.classes")
         self.classes, count, features = classes, len(classes), self.backbone.features
         self.neck = build_neck(features, neck)
-        self.head = DenseHead.build(head or UNet, self.neck.features, count)
+        self.head = self.make_head(DenseHead, head or UNet, self.neck.features, count)
         check_sizes("model", patch_size=1 if patch_size is None else patch_size, patches_per_image=patches_per_image)
         if patch_size:
             check_stride(self.backbone, patch_size, "model.patch_size")

@@ -53,7 +53,7 @@ class Video(ClipInput):
         if not classes or len(classes) < 2:
             raise ConfigError("video classification needs at least two classes: from the data, or as --model.classes")
         self.classes, count = classes, len(classes)
-        self.head = ClassificationHead.build(head, self.fusion.features, count)
+        self.head = self.make_head(ClassificationHead, head, self.fusion.features, count)
         self.pools = self.fusion.pools or self.head.pools
         self.train_used()
         self.protocols = self.protocols | {"loss": f"{self.head.eval_protocol}, mean over views"}

@@ -1,5 +1,6 @@
 """Base of tasks with images or clips: their backbone, its features, and what of it is trained and saved."""
 
+from functools import partial
 from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -11,7 +12,7 @@ from modules.backbones.exchange import Pooling, exchange_layers
 from modules.backbones.fold_batchnorm import folded
 from modules.backbones.lora import LoRA, adapted, add_adapters, merged, norm_layers
 from modules.backbones.reach import pools_plainly, survey
-from modules.contracts import Backbone, ConfigError, check_range, refuse_raw
+from modules.contracts import Backbone, ConfigError, Features, check_range, refuse_raw
 from modules.heads.base import H, Head, HeadFactory, through
 from modules.training.accumulation import total_steps
 from modules.training.drop_block import DropBlock
@@ -126,10 +127,19 @@ class VisionTask(InitialWeights):
         Raises:
             ConfigError: a head of another kind.
         """
-        made = kind.build(head, self.backbone.features, outputs)
+        made = self.make_head(kind, head, self.backbone.features, outputs)
         self.pools = made.pools
         self.train_used()
         return made
+
+    def make_head(self, kind: type[H], head: HeadFactory[H], features: Features, outputs: int) -> H:
+        """A head of that kind, and the way to make it for other outputs.
+
+        Raises:
+            ConfigError: a head of another kind.
+        """
+        self.remake_head = partial(kind.build, head, features)
+        return kind.build(head, features, outputs)
 
     def answer(self, head: Head, image: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) through the backbone and a head of `attach`."""
