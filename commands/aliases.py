@@ -81,14 +81,14 @@ TECHNIQUES = {
 """Options, with a value where it takes one, and what papers and other programs call the technique."""
 
 OF_TASKS = {
-    "model.cutmix": "Classification",
+    "model.cutmix": "Classification, MultilabelClassification",
     "model.distill.teacher": "Classification",
     "model.ensemble": "Classification",
     "model.masked_loss_weight": "DINO",
     "model.mixing.manifold_mixup": "Classification",
     "model.mixing.patchup_hard": "Classification",
     "model.mixing.puzzlemix": "Classification",
-    "model.mixup": "Classification",
+    "model.mixup": "Classification, MultilabelClassification",
     "model.normalize_pixels": "MAE, VideoMAE",
 }
 """Options that less than three tasks have, and which."""

@@ -1,6 +1,5 @@
 """Base of tasks with images or clips: their backbone, its features, and what of it is trained and saved."""
 
-from functools import partial
 from typing import Any, Literal
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -13,7 +12,7 @@ from modules.backbones.fold_batchnorm import folded
 from modules.backbones.lora import LoRA, adapted, add_adapters, merged, norm_layers
 from modules.backbones.reach import pools_plainly, survey
 from modules.contracts import Backbone, ConfigError, Features, check_range, refuse_raw
-from modules.heads.base import H, Head, HeadFactory, through
+from modules.heads.base import H, Head, HeadFactory, HeadRecipe, through
 from modules.training.accumulation import total_steps
 from modules.training.drop_block import DropBlock
 from modules.training.initialization import check_init
@@ -138,7 +137,7 @@ class VisionTask(InitialWeights):
         Raises:
             ConfigError: a head of another kind.
         """
-        self.remake_head = partial(kind.build, head, features)
+        self.remake_head = HeadRecipe(kind, head, features)
         return kind.build(head, features, outputs)
 
     def answer(self, head: Head, image: Tensor) -> Tensor:

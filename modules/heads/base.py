@@ -3,6 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -55,6 +56,28 @@ class Head(nn.Module, ABC):
 H = TypeVar("H", bound=Head)
 HeadFactory = Callable[[Features, int], H]
 """Class of heads, or callable, from features and the number of outputs; `HeadFactory[DenseHead]` gives dense heads."""
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """Way to make the head of a task again, for other numbers of outputs.
+
+    Args:
+        kind: base class that the head must have.
+        factory: makes it.
+        features: of its maps.
+    """
+
+    kind: type[Head]
+    factory: HeadFactory[Any]
+    features: Features
+
+    def __call__(self, outputs: int) -> Head:
+        return self.kind.build(self.factory, self.features, outputs)
+
+    def __deepcopy__(self, memo: dict) -> "HeadRecipe":
+        """Return this one: copies of a task, such as its EMA, share it, and factories of a command line have none."""
+        return self
 
 
 def kinds(base: type[Head]) -> list[str]:
