@@ -9,5 +9,6 @@ python -m benchmarks.evaluation    images per second of the metrics of detection
 python -m benchmarks.explanations maps of `cli.py explain` against captum, and against the objects of built-in images
 python -m benchmarks.samplers      best trial of `cli.py tune` with TPE against random search
 python -m benchmarks.serving       images per second of `cli.py serve` under load against the network without HTTP
+python -m benchmarks.lora          memory and speed of training with LoRA against training of all weights
 python -m benchmarks.translation   tokens and sentences per second of a Transformer against JoeyNMT
 """

@@ -6,13 +6,12 @@ exact solver of PuzzleMix runs on the CPU, and its saliency is a second pass by 
     python -m benchmarks.mixing --backbone resnet10t
 """
 
-import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
 
-from benchmarks.report import Comparison, compare, in_pairs, parser
+from benchmarks.report import Comparison, compare, in_pairs, parser, seconds
 from modules.training.mixing import Mixing
 from modules.training.mixing.mixer import gradient_saliency
 from tasks import Classification
@@ -35,7 +34,7 @@ def speed(task: Classification, image: torch.Tensor, label: torch.Tensor, steps:
     def saliency(image: torch.Tensor) -> torch.Tensor:
         return gradient_saliency(lambda changed: task.head.loss(task(changed), label), image)
 
-    began = _seconds()
+    began = seconds(image.device)
     for step in range(steps):
         mix = task.mixer.draw((0, 0, step), saliency)
         mixed = mix.on_input(image)
@@ -43,14 +42,7 @@ def speed(task: Classification, image: torch.Tensor, label: torch.Tensor, steps:
             logits = task(mixed)
         task.head.loss(logits, mix.labels(label, 10)).backward()
         task.zero_grad()
-    return steps * len(image) / (_seconds() - began)
-
-
-def _seconds() -> float:
-    if not torch.cuda.is_available():
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
+    return steps * len(image) / (seconds(image.device) - began)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -81,6 +82,14 @@ def apart(function: Callable[..., T], *arguments: Any) -> T:
     """Call a function in a process of its own, which inherits no settings of this one; returns its result."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
+
+
+def seconds(device: torch.device) -> float:
+    """Seconds of the process; with a GPU those of the wall, after its queued work is done."""
+    if device.type != "cuda":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def parser(description: str | None) -> ArgumentParser:

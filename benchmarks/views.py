@@ -27,7 +27,7 @@ import cv2
 import torch
 from torch.utils.data import default_collate
 
-from benchmarks.report import Comparison, compare, in_pairs, parser
+from benchmarks.report import Comparison, compare, in_pairs, parser, seconds
 from datamodules import UnlabeledImages
 from datamodules.synthetic.render import render
 from datamodules.synthetic.world import scene
@@ -53,22 +53,14 @@ def ours(root: Path, size: int, count: int, normalize: bool, device: str | None 
     images, backbone = data.dataset("train", "train"), Timm("test_resnet").to(there)
     if held:
         data.on_device.hold(images, (data.collate([images[0, i]]) for i in range(len(images))), there)
-    began = _seconds(there)
+    began = seconds(there)
     for start in range(0, count, BATCH):
         batch = data.collate([images[0, i % len(images)] for i in range(start, min(start + BATCH, count))])
         if device:
             batch = data.transfer_batch_to_device(batch, there, 0)
         if normalize:
             batch["views"] = [backbone.normalize(view) for view in batch["views"]]
-    return 2 * count / (_seconds(there) - began)
-
-
-def _seconds(device: torch.device) -> float:
-    """Seconds of the process; with a GPU those of the wall, after its queued work is done."""
-    if device.type != "cuda":
-        return time.process_time()
-    torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return 2 * count / (seconds(there) - began)
 
 
 def lightly(root: Path, size: int, count: int) -> float:

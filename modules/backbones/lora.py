@@ -89,11 +89,10 @@ class Adapter(nn.Module):
 def _add(layer: Layer, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     adapter = layer.lora
     x = functional.dropout(inputs[0], adapter.dropout, adapter.training)
+    up = adapter.scale * adapter.up  # smaller than the output
     if isinstance(layer, nn.Conv2d):
-        change = functional.conv2d(layer._conv_forward(x, adapter.down, None), adapter.up[..., None, None])
-    else:
-        change = functional.linear(functional.linear(x, adapter.down), adapter.up)
-    return output + adapter.scale * change
+        return output + functional.conv2d(layer._conv_forward(x, adapter.down, None), up[..., None, None])
+    return output + functional.linear(functional.linear(x, adapter.down), up)
 
 
 def add_adapters(backbone: Backbone, lora: LoRA) -> Reach:

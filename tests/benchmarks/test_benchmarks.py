@@ -26,6 +26,7 @@ from benchmarks import (
     flags,
     folding,
     label_errors,
+    lora,
     memory,
     mixing,
     near_sentences,
@@ -347,6 +348,21 @@ def test_the_largest_memory_of_a_part_is_seen_after_it_is_given_back():
     meter.part("after")
     found = {name: meter.peaks[name] / 2**30 for name in ("within", "after")}
     assert 0.24 < found["within"] - found["after"] < 0.3
+
+
+@linux
+def test_lora_is_measured_beside_training_of_all_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(lora, "apart", lambda function, *arguments: function(*arguments))
+    tiny = "--backbone test_vit --rank 2 --norms false --image_size 32 --batch_size 2 --steps 1 --repeats 1"
+    lora.main([*tiny.split(), "--json", str(tmp_path / "lora.json")])
+    speed, peak, state, trained = written(tmp_path / "lora.json")["rows"]
+    assert min(*speed["ours"], *speed["peer"], *peak["peer"]) > 0
+    widths = {"qkv": 64 + 192, "proj": 64 + 64, "fc1": 64 + 192, "fc2": 192 + 64}
+    head = 64 * 10 + 10
+    patches = 2 * (3 * 16 * 16 + 64)
+    assert trained["ours"] == [6 * 2 * sum(widths.values()) + patches + head]
+    for row, column in ((trained, "ours"), (trained, "peer")):
+        assert state[column][0] * 2**20 == 2 * 4 * row[column][0]  # two moments in float32
 
 
 def test_rcnn_and_fast_rcnn_judge_the_same_proposals(tmp_path):
