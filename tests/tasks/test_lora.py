@@ -70,7 +70,7 @@ def test_merged_weights_give_the_same_outputs(name):
     plain = merged(trained(backbone))
     assert plain.net.state_dict().keys() == by_name(name).net.state_dict().keys()
     expected = pooled(backbone)
-    torch.testing.assert_close(pooled(plain), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pooled(plain), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(pooled(folded(backbone)), expected, rtol=1e-3, atol=1e-4)
 
 
