@@ -39,7 +39,7 @@ class Cost(NamedTuple):
 
 
 def cost(backbone: str, rank: int, norms: bool, image_size: int, batch_size: int, steps: int) -> Cost:
-    """What training steps cost with adapters of a rank, 0 for all weights. For a process of its own."""
+    """Cost of training steps with adapters of a rank, 0 for all weights. For a process of its own."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = automatic("gpu" if device.type == "cuda" else "cpu")
     before = _reset(device)
@@ -64,7 +64,7 @@ def cost(backbone: str, rank: int, norms: bool, image_size: int, batch_size: int
 
 
 def _reset(device: torch.device) -> int:
-    """Begin to watch the peak; the bytes in use before it."""
+    """Begin to watch the peak; returns the bytes in use before it."""
     if device.type == "cuda":
         return 0
     RESET.write_text("5")
@@ -72,7 +72,7 @@ def _reset(device: torch.device) -> int:
 
 
 def _peak(device: torch.device) -> int:
-    """The most bytes since."""
+    """Most bytes in use since then."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident("VmHWM")
 
 
