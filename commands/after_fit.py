@@ -33,6 +33,7 @@ def export_and_test(trainer: Trainer, task: Task, data: DataModule, results: Res
         return
     checkpoint = read_checkpoint(chosen)
     task.load_state_dict(checkpoint["state_dict"])
+    task.take_chosen(checkpoint)
     if trainer.is_global_zero and task.backbone:
         path, name = folder / "backbone.safetensors", type(task).__name__
         export_backbone(task.exported, path, task=name, epoch=checkpoint["epoch"] + 1)

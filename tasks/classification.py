@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -15,6 +16,7 @@ from modules.backbones.size import published as published_size
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.crops import CropTest, CropTTA, Views, averaged_protocols, mean_over, mean_probabilities
+from modules.decoding.temperature import fit_temperature, scaled
 from modules.export import Classifier, Graph, Preprocess, image_graph
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
@@ -22,6 +24,7 @@ from modules.insight.targets import class_index, class_score
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
+from modules.metrics.score_bank import ScoreBank
 from modules.training.adversarial_training import AdversarialTraining, Method
 from modules.training.growing import grow_head
 from modules.training.mixing import Mixing
@@ -58,6 +61,9 @@ class Classification(ClassificationTraining):
         adversarial_steps: gradient steps of `pgd`; n of them make a training step n + 1 times as long.
         distill: distillation of the logits of a trained run in training (Hinton et al. 2015).
         tta: test-time augmentation: average the probabilities of several crops, of all places, or of mirror images.
+        calibrate: temperature scaling (Guo et al. 2017): each validation finds the temperature with the least
+            cross-entropy; test, predict and exported files divide the logarithms of the probabilities by it. An
+            ensemble has none.
         ensemble: other runs whose probabilities are averaged with those of this one, outside of training; run
             directories or .ckpt files, separated by commas.
     """
@@ -65,11 +71,13 @@ class Classification(ClassificationTraining):
     required_keys: ClassVar[tuple[str, ...]] = ("image", "label")
     monitor = "val/accuracy"
     mode = "max"
+    chosen = ("temperature",)
     protocols: ClassVar[dict[str, str]] = {
         "accuracy": "top-1, micro: mean over images",
         "accuracy_top5": "top-5, micro: mean over images",
         "f1": "macro: mean over classes",
         "calibration_error": "expected, 15 bins of the highest probability, L1",
+        "temperature": "by which test and predictions divide, of the least cross-entropy on val",
     }
 
     def __init__(
@@ -87,6 +95,7 @@ class Classification(ClassificationTraining):
         adversarial_steps: int = 7,
         distill: Distill = Distill(),
         tta: CropTTA = CropTTA(),
+        calibrate: bool = False,
         ensemble: list[str] | str | None = None,
         **kwargs,
     ):
@@ -120,6 +129,7 @@ class Classification(ClassificationTraining):
             }
             | ({"accuracy_top5": MulticlassAccuracy(count, top_k=5, average="micro")} if count > 5 else {})
         )
+        self.calibrate, self.temperature, self.val_scores = calibrate, 1.0, ScoreBank(count)
         self.metrics = nn.ModuleDict({s: metrics.clone(prefix=f"{s}/") for s in ("val", "test")})
 
     def on_data(self, data: DataInfo, stage: str) -> None:
@@ -175,7 +185,7 @@ class Classification(ClassificationTraining):
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         if self.ensemble.runs:
             raise ConfigError("model.ensemble has several networks, but a file holds one: leave it out to export")
-        network = Classifier(folded(self.backbone), self.head, self.crop_test)
+        network = Classifier(folded(self.backbone), self.head, self.crop_test, self.temperature)
         return {"model": image_graph(preprocess, self.backbone, network, ["label", "scores"])}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -193,10 +203,19 @@ class Classification(ClassificationTraining):
         return views, {"label": scores.argmax(1), "scores": scores}
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        return self._answer(batch["image"])[1]
+        return self._scaled(self._answer(batch["image"])[1])
+
+    def _scaled(self, prediction: Prediction) -> Prediction:
+        """The prediction with probabilities of the temperature of validation."""
+        scores = prediction["scores"]
+        return prediction | {"scores": scores if self.ensemble.runs else scaled(scores, self.temperature)}
 
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         (views, prediction), label = self._answer(batch["image"]), batch["label"]
+        if stage == "test":
+            prediction = self._scaled(prediction)
+        elif self.calibrate:
+            self.val_scores.update(prediction["scores"], label)
         self.score(prediction, batch, stage)
         loss = mean_over(views, lambda head, logits: head.eval_loss(logits, label))
         self.log_mean(stage, {"loss": loss}, len(label))
@@ -217,3 +236,8 @@ class Classification(ClassificationTraining):
     def on_eval_epoch_end(self, stage: Stage) -> None:
         self.log_metrics(self.metrics[stage].compute())
         self.metrics[stage].reset()
+        if stage == "val" and self.calibrate:
+            scores, labels = self.val_scores.compute()
+            self.temperature = fit_temperature(scores, labels) if len(labels) else 1.0
+            self.log_metrics({"val/temperature": torch.tensor(self.temperature)})
+            self.val_scores.reset()

@@ -58,6 +58,7 @@ class Detection(VisionTask):
     mode = "max"
     letterbox = True
     masks: ClassVar[bool] = False
+    chosen = ("drawing_threshold",)
     kind: ClassVar[type[Detector]] = DetectionHead
 
     def __init__(
@@ -174,14 +175,6 @@ class Detection(VisionTask):
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
         return [*super().statistics(columns), *cast(DetectionScores, self.scores["test"]).statistics]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["drawing_threshold"] = self.drawing_threshold
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        self.drawing_threshold = checkpoint.get("drawing_threshold")  # older ones have none
 
     def _maps(self, image: Tensor) -> list[Tensor]:
         return self.neck(self.backbone(image))

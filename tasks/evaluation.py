@@ -1,7 +1,7 @@
 """Validation and test of all tasks: steps, means, metrics of a whole split, and records of test items."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 import numpy as np
@@ -21,13 +21,29 @@ class Evaluation(L.LightningModule):
     Attributes:
         answered: another program answers in place of the network, by predictions alone.
         records: columns of numbers about each item of the test, from which intervals of the metrics follow.
+        chosen: names of attributes that each validation chooses; checkpoints hold them beside the weights.
     """
+
+    chosen: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.answered = False
         self.means = {stage: Means() for stage in ("val", "test")}
         self.records = Records()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint |= {name: getattr(self, name) for name in self.chosen}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.take_chosen(checkpoint)
+
+    def take_chosen(self, checkpoint: dict[str, Any]) -> None:
+        """Take what validation chose for the weights of a checkpoint; older ones lack some of it."""
+        for name in self.chosen:
+            setattr(self, name, checkpoint.get(name, getattr(self, name)))
 
     def validation_step(self, batch: Batch, index: int) -> Prediction | None:
         return None if SURPLUS in batch else self.eval_step(batch, self.turn(index), "val")

@@ -19,7 +19,8 @@ from modules.insight.targets import class_index, class_score
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.records import per_item
 from modules.metrics.bootstrap.tags import of_tags
-from modules.metrics.multilabel import TagScores, best_thresholds, summarize
+from modules.metrics.multilabel import best_thresholds, summarize
+from modules.metrics.score_bank import ScoreBank
 from modules.metrics.threshold import USUAL
 from modules.training.adversarial_training import AdversarialTraining
 from modules.training.mixing import Mixing
@@ -54,6 +55,7 @@ class MultilabelClassification(ClassificationTraining):
     required_keys: ClassVar[tuple[str, ...]] = ("image", "tags")
     monitor = "val/map"
     mode = "max"
+    chosen = ("thresholds",)
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class MultilabelClassification(ClassificationTraining):
         self.thresholds = torch.full((len(classes),), USUAL)
         known = PROTOCOLS | {"loss": f"{self.loss_protocol}, mean over images"}
         self.protocols = averaged_protocols(known, tta, 1)  # pyrefly: ignore[read-only]
-        self.scores = nn.ModuleDict({stage: TagScores(len(classes)) for stage in ("val", "test")})
+        self.scores = nn.ModuleDict({stage: ScoreBank(len(classes)) for stage in ("val", "test")})
 
     def on_data(self, data: DataInfo, stage: str) -> None:
         super().on_data(data, stage)
@@ -128,13 +130,8 @@ class MultilabelClassification(ClassificationTraining):
         network = TagClassifier(folded(self.backbone), self.head, self.crop_test, self.thresholds)
         return {"model": image_graph(preprocess, self.backbone, network, ["tags", "scores"])}
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["thresholds"] = self.thresholds.tolist()
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        self.thresholds = torch.tensor(checkpoint["thresholds"])
         self.crop_test.set_trained_size(checkpoint.get("datamodule_hyper_parameters", {}).get("image_size"))
 
     def _answer(self, image: Tensor) -> tuple[Views, Prediction]:
@@ -168,9 +165,9 @@ class MultilabelClassification(ClassificationTraining):
         scores, tags = self._scores(stage).compute()
         if stage == "val" and len(tags):
             self.thresholds = torch.from_numpy(best_thresholds(scores, tags))
-        found = summarize(scores, tags, self.thresholds.numpy())
+        found = summarize(scores, tags > 0, self.thresholds.numpy())
         self.log_metrics({f"{stage}/{name}": torch.tensor(value) for name, value in found.items()})
         self._scores(stage).reset()
 
-    def _scores(self, stage: Stage) -> TagScores:
-        return cast(TagScores, self.scores[stage])
+    def _scores(self, stage: Stage) -> ScoreBank:
+        return cast(ScoreBank, self.scores[stage])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from modules.backbones.fold_batchnorm import folded
 from modules.contracts import Backbone
 from modules.decoding.crops import CropTest, mean_probabilities
+from modules.decoding.temperature import scaled
 from modules.decoding.tta import Predict
 from modules.export.graph import Graph, image_graph
 from modules.export.preprocess import Geometry, Preprocess
@@ -19,14 +20,14 @@ from modules.heads.base import ClassificationHead, DenseHead, through
 class Classifier(nn.Module):
     """Class int64 (B,) and probabilities float32 (B, C), the mean over the views of a `CropTest`."""
 
-    def __init__(self, backbone: Backbone, head: ClassificationHead, crop_test: CropTest):
+    def __init__(self, backbone: Backbone, head: ClassificationHead, crop_test: CropTest, temperature: float = 1.0):
         super().__init__()
-        self.backbone, self.head, self.crop_test = backbone, head, crop_test
+        self.backbone, self.head, self.crop_test, self.temperature = backbone, head, crop_test, temperature
 
     def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
         predict = partial(through, self.backbone, self.head)
         logits = self.crop_test.logits(predict, self.backbone, self.head, image)
-        scores = mean_probabilities([(self.head, list(logits))])
+        scores = scaled(mean_probabilities([(self.head, list(logits))]), self.temperature)
         return scores.argmax(1), scores
 
 

@@ -1,10 +1,6 @@
 """Metrics of images with several classes at once: average precision, and F1 at a threshold of each class."""
 
 import numpy as np
-import torch
-from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from modules.metrics.threshold import THRESHOLDS, USUAL
 
@@ -53,35 +49,6 @@ def f1_scores(found: np.ndarray, tags: np.ndarray) -> np.ndarray:
     """F1 of each class from bool (N, C) found and true ones; nan where there is neither."""
     with np.errstate(invalid="ignore"):
         return 2 * (found & tags).sum(0) / (found.sum(0) + tags.sum(0))
-
-
-class TagScores(Metric):
-    """Scores (N, C) and tags (N, C) of all images of a split, on all processes.
-
-    Args:
-        classes: C.
-    """
-
-    full_state_update = False
-    scores: list[Tensor]
-    tags: list[Tensor]
-
-    def __init__(self, classes: int):
-        super().__init__()
-        self.classes = classes
-        self.add_state("scores", default=[], dist_reduce_fx="cat")
-        self.add_state("tags", default=[], dist_reduce_fx="cat")
-
-    def update(self, scores: Tensor, tags: Tensor) -> None:
-        self.scores.append(scores.float())
-        self.tags.append(tags.bool())
-
-    def compute(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scores float32 (N, C) and tags bool (N, C)."""
-        if not self.scores:
-            return np.zeros((0, self.classes), np.float32), np.zeros((0, self.classes), bool)
-        scores, tags = (torch.as_tensor(dim_zero_cat(part)).cpu().numpy() for part in (self.scores, self.tags))
-        return scores, tags
 
 
 def summarize(scores: np.ndarray, tags: np.ndarray, thresholds: np.ndarray) -> dict[str, float]:

@@ -48,6 +48,14 @@ def test_thresholds_are_those_of_the_best_f1_on_val_and_are_in_the_checkpoint(tr
     assert made.thresholds.tolist() == pytest.approx(expected.tolist(), abs=0.02)  # rounding of other batches
 
 
+def test_choices_of_validation_come_with_the_weights_of_their_checkpoint():
+    made = task()
+    made.take_chosen({"thresholds": torch.tensor([0.1, 0.2, 0.3])})
+    assert made.thresholds.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    made.take_chosen({})  # of an older version
+    assert made.thresholds.tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
 def test_test_keeps_the_thresholds_of_validation(trained, tmp_path):
     made, data, _ = trained
     before = made.thresholds.clone()

@@ -173,3 +173,14 @@ def test_a_class_beyond_those_of_the_task_is_refused_in_plain_loaders(label):
         quiet(max_steps=1).fit(
             classification(classes=["a", "b"]), DataLoader([batch], batch_size=None, collate_fn=dict)
         )
+
+
+def test_predictions_have_the_temperature_of_validation():
+    task = classification(calibrate=True).eval()
+    batch = {"image": task.backbone.normalize(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8))}
+    with torch.inference_mode():
+        plain = task.predict_step(batch, 0)
+        task.take_chosen({"temperature": 4.0})
+        cooled = task.predict_step(batch, 0)
+    assert torch.equal(plain["label"], cooled["label"])
+    assert torch.allclose(cooled["scores"].log().softmax(1), (plain["scores"].log() / 4).softmax(1), atol=1e-6)
