@@ -96,10 +96,11 @@ def _by_a_file(task: Any, video: Tensor, hidden: list[int]) -> Tensor:
 
 
 def draw_clips(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
-    """First clips of a batch as strips of frames, with their class where it is known."""
+    """First clips of a batch as strips of frames, V of each video, with their class where it is known."""
     clips = visible(batch["video"][:samples], backbone)
     shown = _shown(clips.shape[2])
-    labels = batch["label"][:samples].tolist() if "label" in batch else []
+    labels = batch["label"].repeat_interleave(len(batch["video"]) // len(batch["label"])) if "label" in batch else []
+    labels = [int(label) for label in labels[: len(clips)]]
     captions = [shorten(data.classes[label], 40) for label in labels] or [""] * len(clips)
     panels = [_panels(clip, shown) for clip in clips]
     return strips(

@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 from tests.helpers.small_task import CLASSES, Backbone, Task
 
 import lightning.pytorch as L  # isort: skip
+from callbacks.collectors import video as module
 from callbacks.collectors.base import visible
-from callbacks.collectors.video import VideoCollector, _panels, _shown, occlusion
+from callbacks.collectors.video import VideoCollector, _panels, _shown, draw_clips, occlusion
 from callbacks.figures.confusion import most_confused
 from callbacks.figures_callback import Figures
 from callbacks.predictions import Predictions
@@ -162,3 +163,12 @@ def test_the_pairs_most_confused_come_first_and_right_answers_not_at_all():
     assert most_confused(matrix) == [(1, 0, 5), (0, 1, 2), (1, 2, 1)]
     assert most_confused(matrix, most=1) == [(1, 0, 5)]
     assert most_confused(np.diag([3, 4])) == []
+
+
+def test_each_clip_of_a_batch_has_the_class_of_its_video(monkeypatch):
+    batch, shown = collate([Films(3)[i] for i in (2, 0, 1)]), []
+    monkeypatch.setattr(module, "strips", lambda rows, headings, captions, *_: shown.append((len(rows), captions)))
+    for samples in (5, 8):
+        draw_clips(batch, samples, Backbone(), Data())
+    names = [CLASSES[2]] * 2 + [CLASSES[0]] * 2 + [CLASSES[1]] * 2
+    assert shown == [(5, names[:5]), (6, names)]
