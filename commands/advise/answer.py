@@ -11,8 +11,9 @@ from callbacks.results.number_format import duration
 from callbacks.terminal import print_line
 from commands.advise.drawing import race_figure
 from commands.advise.judge import Judged, apart
+from commands.advise.plan import TASKS
 from commands.advise.race import Race, said
-from commands.next_commands import command_line
+from commands.next_commands import command_line, next_commands
 from datamodules import DataModule
 from modules.metrics.bootstrap import Estimate
 
@@ -40,12 +41,12 @@ def report(race: Race, data: DataModule, trainer: Trainer) -> None:
     log_table(trainer, "race", list(COLUMNS), [list(row) for row in rows])
     print_line(f"written: {folder}/  (advise.json, figures/race.png, RUNG/CANDIDATE/)")
     best = race.racing[0]
-    last = f"{folder}/rung{len(race.state.rungs)}/{best.name}"
     typed = [word for word in race.plan.arguments(best) if not word.startswith("--config")]
-    config = f"tasks/{best.method}.yaml" if best.config.parent.name == "tasks" else str(best.config)
-    print_line(f"next, pretrain longer: {command_line('fit', '--config', config, *typed[1:])}")
-    tuned = ["--config", "tasks/classification.yaml", "--model.weights", last, *race.plan.typed]
-    print_line(f"next, fine-tune:       {command_line('fit', *tuned)}")
+    config = f"tasks/{best.method}.yaml" if best.config.parent == TASKS else str(best.config)
+    longer = ["fit", "--config", config, *typed[1:]]
+    print_line(f"next, {'pretrain longer:':<18} {command_line(*longer)}")
+    for line in next_commands(longer, folder / f"rung{len(race.state.rungs)}" / best.name, race.build(best), data):
+        print_line(line)
 
 
 def table_rows(race: Race) -> list[list[str]]:

@@ -73,8 +73,8 @@ class Advise(CLI):
                 self.chosen.append(one)
             except Exception as raised:
                 error = user_error(raised)
-                if error is None or (isinstance(error, DataError) and one.weights is None):
-                    raise
+                if error is None or (isinstance(error, DataError) and one.weights != "pretrained"):
+                    raise  # of a typed file; the library's weights may be out of reach
                 if isinstance(error, DataError):
                     lost[one.start] = str(error)
                 errors.append(error)
@@ -108,15 +108,19 @@ class Advise(CLI):
         data, name = self.datamodule, type(self.datamodule).__name__
         data.prepare_data()
         data.setup("fit")
-        for split in ("train", "val"):
-            if not data.has(split):
-                raise ConfigError(f"advise judges features on train and val images, but there is no {split} split")
-        judged = next(samples(data, "val", "plain", [0])) if data.classes and len(data.classes) > 1 else {}
+        if data.classes and len(data.classes) == 1:
+            raise ConfigError(
+                f"advise judges features by how well they tell classes apart, but {name} has one, {data.classes[0]!r}: "
+                "sort the images into a folder for each of two classes or more"
+            )
+        lacking = [split for split in ("train", "val") if data.classes and not data.has(split)]
+        if lacking:
+            raise ConfigError(f"advise judges features on train and val images, but there is no {lacking[0]} split")
+        judged = next(samples(data, "val", "plain", [0])) if data.classes else {}
         if not {"image", "label"} <= judged.keys() or judged["label"].ndim != 1:
             raise ConfigError(
-                f"advise judges features of images by their labels, one of two classes or more, which {name} does not "
-                "give: sort some hundred images into a folder for each class, and add --data ImageFolder --data.root "
-                "FOLDER"
+                f"advise judges features of images by their labels, one class each, which {name} does not give: sort "
+                "some hundred images into a folder for each class, and add --data ImageFolder --data.root FOLDER"
             )
         data.train_dataloader()
 

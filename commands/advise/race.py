@@ -10,7 +10,7 @@ from typing import IO
 from callbacks.results.number_format import duration
 from commands import child
 from commands.advise.judge import Judge, Judged, loaded
-from commands.advise.plan import Candidate, Plan
+from commands.advise.plan import OVERHEAD, Candidate, Plan
 from commands.advise.state import Rung, State
 from modules.contracts import ConfigError, DataError
 from tasks import VisionTask
@@ -107,12 +107,15 @@ class Race:
         self.save()
 
     def _note_pace(self, one: Candidate, folder: Path, ended: child.Ended | None, steps: int) -> None:
-        """Keep how long the steps of a training took, and all beside them; of one that went on, nothing is known."""
-        if ended is None:
+        """Keep how long the steps of a training took, and all beside them: of one that outlived this process, about."""
+        if ended is None and one.name in self.state.speeds:
             return
         logged = logged_speeds(folder)
-        pace = self.samples(one) / median(logged) if logged else ended.seconds / steps
-        self.state.speeds[one.name] = (max(0.0, ended.seconds - steps * pace), pace)
+        pace = self.samples(one) / median(logged) if logged else (ended.seconds if ended else steps) / steps
+        if ended:
+            self.state.speeds[one.name] = (max(0.0, ended.seconds - steps * pace), pace)
+        else:
+            self.state.speeds[one.name] = (OVERHEAD, pace)
 
     def _steps(self, candidates: list[Candidate], left: int) -> dict[str, int]:
         """Steps of each candidate in the next rung, so that all take equal shares of the time that is left.
@@ -175,8 +178,11 @@ class Race:
 
 
 def logged_speeds(folder: Path) -> list[float]:
-    """Samples per second that a run logged."""
-    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+    """Samples per second that a run logged; none where it has no log."""
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
         values = (row.get("train/samples_per_sec") for row in csv.DictReader(file))
         return [float(value) for value in values if value]
 

@@ -1,6 +1,7 @@
 """`advise`: a race of pretraining methods on the built-in images, from the command line."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from modules.contracts import ConfigError, DataError
 
 SMALL = "--data.train 200 --data.val 60 --data.image_size 32 --data.batch_size 20 --data.workers 0".split()
 RACE = ["advise", "--methods", "rotation,simclr,mae", "--weights", "none", "--budget", "10s", *SMALL]
+RACE += ["--data.augment", "flip"]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,18 @@ def test_a_race_of_other_settings_is_refused(folder, capsys):
         Advise([*RACE, "--run_dir", str(folder), "--data.train", "300"])
 
 
+def test_the_next_commands_have_what_their_tasks_take(folder, capsys):
+    assert main([*RACE, "--run_dir", str(folder)]) == 0  # a race that is over answers again
+    said = re.sub(r"\s*\\\n\s*", " ", capsys.readouterr().out)
+    longer, tuned = (next(line for line in said.splitlines() if f"next, {each}" in line) for each in ("pre", "fine"))
+    best = json.loads((folder / "advise.json").read_text())["answer"].split()[1]
+    assert f"--config tasks/{best}.yaml" in longer
+    assert "--data.augment flip" in longer
+    assert f"--model.weights {folder / 'rung1' / best}" in tuned
+    assert "--data.image_size 32" in tuned
+    assert "--data.augment" not in tuned  # of the method
+
+
 @pytest.mark.parametrize(
     ("typed", "setting"),
     [
@@ -74,6 +88,7 @@ def test_a_race_of_other_settings_is_refused(folder, capsys):
         (["--model.weights", "runs/x"], "--weights"),
         (["--budget", "soon"], "--budget"),
         (["--methods", "detection"], "labels"),
+        (["--methods", "simclr", "--weights", "none,runs/nothing"], "runs/nothing"),
         (["--methods", "simclr", "--model.backbone", "resnet1"], "resnet18"),
     ],
 )
@@ -84,12 +99,14 @@ def test_a_mistake_is_refused_before_anything_is_written(typed, setting, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_data_without_labels_are_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("data", "lack"), [("UnlabeledImages", "labels"), ("ImageFolder", "has one, 'cat'")])
+def test_data_without_classes_to_tell_apart_are_refused(data, lack, tmp_path, monkeypatch):
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "cat").mkdir()
     for i in range(12):
-        Image.new("RGB", (40, 40), (i, i, i)).save(tmp_path / f"{i}.png")
-    words = ["--data", "UnlabeledImages", "--data.root", str(tmp_path), "--data.batch_size", "4"]
-    with pytest.raises(ConfigError, match="labels"):
+        Image.new("RGB", (40, 40), (i, i, i)).save(tmp_path / "cat" / f"{i}.png")
+    words = ["--data", data, "--data.root", str(tmp_path), "--data.batch_size", "4"]
+    with pytest.raises(ConfigError, match=lack):
         Advise(["advise", "--weights", "none", "--methods", "simclr", *words])

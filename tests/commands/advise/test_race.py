@@ -146,3 +146,22 @@ def test_timing_takes_few_steps(begin):
     clock = Clock({"simclr": 0.1, "dino": 0.1})
     list(begin(clock, {"simclr": 0.3, "dino": 0.4}).run())
     assert [steps for where, _, steps in clock.trained if where == "speed"] == [TIMED, TIMED]
+
+
+def test_a_race_goes_on_after_a_training_that_outlived_it(begin, tmp_path, monkeypatch):
+    clock = Clock({"simclr": 0.1, "dino": 0.1})
+    race, whole = begin(clock, {"simclr": 0.3, "dino": 0.4}), clock.fit
+    there = tmp_path / "speed" / "simclr"
+    clock.fit([f"--trainer.max_steps={TIMED}"], there)
+    monkeypatch.setattr(module.child, "fit", lambda words, at, lock: None if at == there else whole(words, at))
+    list(race.run())
+    assert race.state.speeds["simclr"][1] == pytest.approx(0.1)
+    assert race.racing[0].name == "dino"
+
+
+def test_trainings_without_a_log_are_timed_by_their_seconds(begin, monkeypatch):
+    clock = Clock({"simclr": 0.1, "dino": 0.2})
+    race = begin(clock, {"simclr": 0.3, "dino": 0.4})
+    monkeypatch.setattr(module, "logged_speeds", lambda folder: [])
+    list(race.run())
+    assert race.racing[0].name == "dino"
