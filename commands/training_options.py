@@ -4,10 +4,12 @@ from typing import Any, cast
 
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from callbacks.range_test import LearningRateRangeTest
 from commands.given_settings import typed_names
 from commands.trained import Trained
+from commands.without_effect import without_effect
 from modules.contracts import ConfigError, check_range
 from tasks import Task, VisionTask
 
@@ -26,7 +28,7 @@ def add_training_options(parser: ArgumentParser) -> None:
 def check_training_options(
     command: str, settings: Namespace, typed: list[str], trained: Trained | None, before: dict[str, Any]
 ) -> None:
-    """Refuse options that would not count; a resumed run whose rate was found keeps it, unless another is typed.
+    """Refuse or name options that do not count; a resumed run whose rate was found keeps it, unless another is typed.
 
     Args:
         command: such as fit.
@@ -44,6 +46,8 @@ def check_training_options(
             raise ConfigError(
                 f"{name} is {str(settings[name]).lower()}, but {command} trains nothing: leave --{name} out"
             )
+    for sentence in without_effect(settings, typed) if command == "fit" else ():
+        rank_zero_warn(sentence)
     typed_rate = "model.optim.lr" in names
     if settings.find_lr and command == "fit":
         if typed_rate:
