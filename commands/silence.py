@@ -32,6 +32,21 @@ class Filled(logging.Formatter):
         return message if "\n" in message else fill(message)
 
 
+class HubRetries(logging.Filter):
+    """Retries of requests to the Hugging Face hub as a single line, in place of two for each."""
+
+    said = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if not (asked := re.search(r"thrown while requesting \w+ https?://([^/\s]+)", message)):
+            return not message.startswith("Retrying in")
+        first, self.said = not self.said, True
+        record.msg = f"{asked[1]} does not answer: trying again for up to a minute (HF_HUB_OFFLINE=1 leaves that out)"
+        record.args = ()
+        return first
+
+
 def silence_messages() -> None:
     """Silence the messages of Lightning and torch that appear at every start and need no action; wrap the others."""
     warnings.formatwarning = format_warning
@@ -63,5 +78,6 @@ def silence_messages() -> None:
         logging.getLogger(f"lightning.{name}").addFilter(lambda record: not noise.search(record.getMessage()))
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)  # a new experiment
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("huggingface_hub.utils._http").addFilter(HubRetries())
     torch.set_float32_matmul_precision("high")
     keep_freed_memory()
