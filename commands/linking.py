@@ -50,11 +50,17 @@ def link(
 
 
 def check_views(task: Task, data: DataModule) -> None:
-    """Check that the data gives as many views of each image as the task trains on, in sizes its backbone takes.
+    """Check that the data gives images for a task on images, with as many views as it trains on, in fitting sizes.
 
     Raises:
         ConfigError: it does not.
     """
+    if isinstance(task, VisionTask) and data.noun == "videos" and "video" not in task.required_keys:
+        method = "video_simclr" if task.pretraining else "video"
+        raise ConfigError(
+            f"{type(task).__name__} takes images, but {type(data).__name__} gives videos: choose --data VideoFrames, "
+            f"or --config tasks/{method}.yaml"
+        )
     (least, most), given = task.views, data.view_count
     if not least <= given <= most:
         wanted = f"{least}{' or more' if most > least else ''} view{'s' * (most > 1)}"

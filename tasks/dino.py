@@ -69,7 +69,8 @@ class DINO(MomentumEncoderPretraining):
         **kwargs,
     ):
         super().__init__(momentum=momentum, final_momentum=final_momentum, **kwargs)
-        positive(prototypes=prototypes, temperature=temperature, teacher_temperature=teacher_temperature)
+        check_range("model.prototypes", prototypes, 2)  # one has all of every view, and the loss is 0
+        positive(temperature=temperature, teacher_temperature=teacher_temperature)
         for name, share in (("teacher_warmup", teacher_warmup), ("center_momentum", center_momentum)):
             check_range(f"model.{name}", share, high=1)
         check_range("model.masked_loss_weight", masked_loss_weight)

@@ -37,6 +37,11 @@ class SupCon(ViewPretraining):
         super().on_data(data, stage)
         if stage != "predict" and data.batch_size is not None:  # of plain loaders the first batch tells
             self._check_classes(data.classes is not None)
+        if data.classes is not None and len(data.classes) < 2:
+            raise ConfigError(
+                f"SupCon pushes images of different classes apart, but {data.name} has {len(data.classes)}: choose "
+                "--data with two or more, or a method that needs none, such as --config tasks/simclr.yaml"
+            )
 
     def _check(self, batch: Batch) -> None:
         super()._check(batch)

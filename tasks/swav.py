@@ -51,7 +51,7 @@ class SwAV(ViewPretraining):
         **kwargs,
     ):
         super().__init__(head=head, embed_dim=embed_dim, **kwargs)
-        positive(prototypes=prototypes)
+        check_range("model.prototypes", prototypes, 2)  # one has all of every view, and the loss is 0
         positive(temperature=temperature, code_temperature=code_temperature)
         for name, value in (("queue_size", queue_size), ("queue_start", queue_start), ("freeze_last", freeze_last)):
             check_range(f"model.{name}", value)

@@ -129,7 +129,7 @@ def test_a_device_that_is_missing_is_named(refused):
         ("semantic_segmentation", "Shapes", ["SemanticSegmentation", "mask", "Shapes", "--data"]),
         ("classification", "ShapesVideo", ["Classification", "image", "ShapesVideo", "video", "--data"]),
         ("classification", "ShapesObjects", ["Classification", "label", "ShapesObjects", "boxes", "--data"]),
-        ("rotation", "ShapesVideo", ["image", "video", "--data"]),
+        ("simclr", "ShapesVideo", ["SimCLR", "ShapesVideo", "--data VideoFrames", "tasks/video_simclr.yaml"]),
         ("instance_segmentation", "ShapesObjects", ["masks", "--data.masks true"]),
     ],
 )

@@ -458,6 +458,8 @@ def test_rotations_are_told_apart_only_by_looking():
         (lambda: NNCLR(queue_size=8, **SMALL), views(), ("model.queue_size", 8, 16)),
         (lambda: NNCLR(ema_decay=0.9, **SMALL), views(), ("NNCLR", "queue", "--model.ema_decay")),
         (lambda: SwAV(prototypes=17, **SMALL), views(), ("model.prototypes", 17, 16, "--model.queue_size to 32")),
+        (lambda: SwAV(prototypes=1, **SMALL), views(), ("model.prototypes", 1, 2)),
+        (lambda: DINO(prototypes=1, **SMALL), views(), ("model.prototypes", 1, 2)),
         (lambda: SwAV(prototypes=8, queue_size=8, **SMALL), views(), ("model.queue_size", 8, 16)),
         (lambda: SwAV(code_temperature=0, **SMALL), views(), ("model.code_temperature", 0)),
         (lambda: LeJEPA(directions=0, **SMALL), views(), ("model.directions", 0)),
@@ -477,6 +479,11 @@ def test_rotations_are_told_apart_only_by_looking():
 def test_what_cannot_work_is_one_sentence(task, batch, names):
     with refuses(ConfigError, *names):
         train(task(), batch, steps=1)
+
+
+def test_supcon_needs_two_classes():
+    with refuses(ConfigError, "SupCon", "Cats", 1, "--data"):
+        SupCon(**SMALL).on_data(DataInfo("Cats", ["cat"]), "fit")
 
 
 @pytest.mark.parametrize("method", [Rotation, Colorization])
