@@ -14,6 +14,7 @@ from datamodules import DataModule
 from modules.contracts import ConfigError, DataError
 from modules.metrics.bootstrap import Statistic
 from modules.training.checkpoint_file import run_file
+from modules.training.teacher_hash import naming
 from modules.training.trusted import trusted_settings
 
 
@@ -32,7 +33,7 @@ class ForgettingMonitor(KNN):
 
     Raises:
         DataError: there is no checkpoint, or its data is not there any more.
-        ConfigError: the old data has no labels, or fewer train images than `k`.
+        ConfigError: the old data has no labels, fewer train images than `k`, or videos for a task on images.
     """
 
     key = "knn_old"
@@ -45,6 +46,11 @@ class ForgettingMonitor(KNN):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "predict":
             check_features(pl_module, self)
+            if self.data(trainer).noun == "videos" and "video" not in pl_module.required_keys:
+                raise ConfigError(
+                    f"ForgettingMonitor.run {self.run} was trained on videos, but {type(pl_module).__name__} takes "
+                    "images: name a run on images, or leave the callback out"
+                )
             self._check(len(self.data(trainer).plain_dataloader("train").dataset))
 
     def item_statistics(self, trainer: Trainer) -> list[Statistic]:
@@ -58,7 +64,8 @@ class ForgettingMonitor(KNN):
     def data(self, trainer: Trainer) -> Any:
         """The data of the earlier run, which is set up at its first use."""
         if self.old is None:
-            self.old = read_data(run_file(self.run))
+            with naming("ForgettingMonitor.run"):
+                self.old = read_data(run_file(self.run))
             self.old.prepare_data()
             self.old.setup("fit")
             if not self.old.classes or None in map(self.old.plain_dataloader, ("train", "val")):

@@ -50,6 +50,12 @@ def test_old_data_without_labels_are_refused(trainer, old_data):
         trainer(ForgettingMonitor("runs/old", k=5), max_epochs=1).fit(Task(), datamodule=Data())
 
 
+def test_old_videos_are_refused_by_a_task_on_images(trainer, old_data):
+    old_data.noun = "videos"
+    with refuses(ConfigError, "ForgettingMonitor.run", "runs/old", "videos", "Task"):
+        trainer(ForgettingMonitor("runs/old", k=5), max_epochs=1).fit(Task(), datamodule=Data())
+
+
 def test_a_run_that_is_not_there_is_refused(trainer, tmp_path):
-    with refuses(DataError, tmp_path / "gone"):
+    with refuses(DataError, "ForgettingMonitor.run", tmp_path / "gone"):
         trainer(ForgettingMonitor(str(tmp_path / "gone"), k=5), max_epochs=1).fit(Task(), datamodule=Data())

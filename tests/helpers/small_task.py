@@ -117,6 +117,8 @@ class InOrder(DistributedSampler):
 
 
 class Data(L.LightningDataModule):
+    noun = "images"
+
     def __init__(self, count: int = 48, batch: int = 8, views: bool = False, labeled: bool = True) -> None:
         super().__init__()
         self.count, self.batch, self.views, self.labeled = count, batch, views, labeled
