@@ -129,7 +129,8 @@ def _fine_tune(argv: list[str], run: str | None, task: Task, data: DataModule) -
     yaml = "tasks/video.yaml" if "video" in task.required_keys else tagged
     weights = ["--model.weights", run] if run else []
     fusion = ["--model.fusion", "mean"] if task.backbone is not None and task.backbone.temporal else []
-    graft = ["fit", "--config", yaml, *weights, *_same_data(argv, task, data), *_backbone(argv, task, yaml), *fusion]
+    same = _same_data(argv, task, data, yaml)
+    graft = ["fit", "--config", yaml, *weights, *same, *_backbone(argv, task, yaml), *fusion]
     if not run:
         return [("a linear classifier", graft)]
     return [("fine-tune", graft), ("a linear probe", [*graft, "--model.frozen", "true"])]
@@ -159,19 +160,24 @@ def command_line(*words: str) -> str:
     return f"{program()} {shlex.join(words)}"
 
 
-def _same_data(argv: list[str], task: Task, data: DataModule) -> list[str]:
-    """Options that give another task the same data: its location and samples, and typed settings to read them.
+def _same_data(argv: list[str], task: Task, data: DataModule, config: str) -> list[str]:
+    """Options that give another task the same data: its location and samples, and the settings to read them.
 
-    Augmentations and views belong to the method; without labels the data set has to be another one.
+    These are the typed ones; of a data set of the user's own also those that a YAML or a checkpoint gave and `config`,
+    the YAML for fine-tuning, has not, such as the image size. Augmentations and views belong to the method; without
+    labels the data set has to be another one.
     """
     if data.classes is None:
         return _labeled(argv, task)
     kind = type(data)
     ours = kind.__module__.startswith("datamodules.")
     words = [] if ours and kind.__name__ == "Shapes" else ["--data", kind.__name__ if ours else _path(kind)]
+    usual, typed, own = _init_args(config, "data"), typed_options(argv, "--data"), bool(words)
     for name, role in roles_of(kind).items():
         value = data.hparams.get(name)
-        chosen = role == "samples" and value != default(kind, name) and isinstance(value, str | int | float | list)
+        read = own and role == "input" and name not in OF_METHOD and f"--data.{name}" not in typed
+        differs = value != (usual.get(name, default(kind, name)) if read else default(kind, name))
+        chosen = (role == "samples" or read) and differs and isinstance(value, str | int | float | list)
         if chosen or (role == "location" and value is not None):
             words += [f"--data.{name}", value if isinstance(value, str) else json.dumps(value)]
     return words + _typed_data(argv, _path(kind))
@@ -193,13 +199,18 @@ def _backbone(argv: list[str], task: Task, config: str) -> list[str]:
     changed = [word for layer, kind in task.backbone.changed.items() for word in (f"--model.{layer}", kind)]
     if "--model.backbone" in typed_options(argv, "--model.backbone") or (typed and not task.backbone.arguments):
         return typed + changed
-    model = (read_yaml(find_config(config)) or {}).get("model")
-    usual = model.get("init_args", {}) if isinstance(model, dict) else {}
+    usual = _init_args(config, "model")
     if task.backbone.arguments:  # of a YAML that builds it by class_path
         return built_by(describe(task.backbone)) + changed
     words = [] if task.backbone.name == usual.get("backbone") else ["--model.backbone", task.backbone.name]
     small = task.backbone.small_images
     return words + (["--model.small_images", "true"] if small and not usual.get("small_images") else []) + changed
+
+
+def _init_args(config: str, section: str) -> dict[str, Any]:
+    """Settings that a YAML gives the class of a section."""
+    given = (read_yaml(find_config(config)) or {}).get(section)
+    return given.get("init_args", {}) if isinstance(given, dict) else {}
 
 
 def typed_settings(argv: list[str]) -> list[str]:

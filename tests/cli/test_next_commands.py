@@ -9,7 +9,7 @@ from commands.arguments import typed_options
 from commands.next_commands import next_commands
 from datamodules import ImageFolder, Shapes, ShapesMasks
 from modules.backbones import Timm
-from tasks import MAE, Classification, SemanticSegmentation
+from tasks import MAE, Classification, SemanticSegmentation, SimCLR
 from tests.helpers.commands import following
 
 QUICK = "--data.workers 0 --data.batch_size 4 --data.image_size 32 --trainer.precision 32".split()
@@ -146,6 +146,18 @@ def test_samples_of_a_training_go_along_with_the_features_that_are_evaluated(tmp
     found = following("\n".join(next_commands(["evaluate", "--ckpt_path", "run"], tmp_path, task, data)))["fine-tune"]
     expected = ["--data", "ImageFolder", "--data.root", root, "--data.val_split", "0.5"]
     assert set(expected) <= set(found) and "--data.batch_size" not in found
+
+
+def test_the_image_size_of_a_checkpoint_or_a_yaml_goes_along_where_fine_tuning_has_another(tmp_path, image_folder):
+    root, task = str(image_folder({"cat": 4, "dog": 4})), SimCLR(backbone="test_resnet")
+    for argv in (["evaluate", "--ckpt_path", "run"], ["fit", "--config", "mine.yaml"]):
+        for size, more in ((64, []), (96, ["--data.image_size", "96"])):
+            data = ImageFolder(root=root, image_size=size, views=2, augment="strong")
+            data.setup("fit")
+            words = following("\n".join(next_commands(argv, tmp_path, task, data)))["fine-tune"]
+            assert words[words.index("ImageFolder") + 1 :] == [*more, "--data.root", root]
+            built_in = next_commands(argv, tmp_path, task, Shapes(image_size=size))
+            assert not any("--data.image_size" in line for line in built_in)
 
 
 def test_a_sliding_window_is_exported_for_whole_images(tmp_path):
