@@ -70,7 +70,8 @@ def test_the_next_commands_have_what_their_tasks_take(folder, capsys):
     assert main([*RACE, "--run_dir", str(folder)]) == 0  # a race that is over answers again
     said = re.sub(r"\s*\\\n\s*", " ", capsys.readouterr().out)
     longer, tuned = (next(line for line in said.splitlines() if f"next, {each}" in line) for each in ("pre", "fine"))
-    best = json.loads((folder / "advise.json").read_text())["answer"].split()[1]
+    results = json.loads((folder / "advise.json").read_text())["rungs"][0]["results"]
+    best = max(results, key=lambda name: results[name]["probe"])
     assert f"--config tasks/{best}.yaml" in longer
     assert "--data.augment flip" in longer
     assert f"--model.weights {folder / 'rung1' / best}" in tuned

@@ -127,7 +127,7 @@ def test_a_device_that_is_missing_is_named(refused):
     ("task", "data", "names"),
     [
         ("semantic_segmentation", "Shapes", ["SemanticSegmentation", "mask", "Shapes", "--data"]),
-        ("classification", "ShapesVideo", ["Classification", "image", "ShapesVideo", "video", "--data"]),
+        ("classification", "ShapesVideo", ["Classification", "images", "ShapesVideo", "videos", "--data"]),
         ("classification", "ShapesObjects", ["Classification", "label", "ShapesObjects", "boxes", "--data"]),
         ("simclr", "ShapesVideo", ["SimCLR", "ShapesVideo", "--data VideoFrames", "tasks/video_simclr.yaml"]),
         ("instance_segmentation", "ShapesObjects", ["masks", "--data.masks true"]),
