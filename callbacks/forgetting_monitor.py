@@ -46,7 +46,8 @@ class ForgettingMonitor(KNN):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "predict":
             check_features(pl_module, self)
-            if self.data(trainer).noun == "videos" and "video" not in pl_module.required_keys:
+            takes: Any = pl_module.required_keys
+            if self.data(trainer).noun == "videos" and "video" not in takes:
                 raise ConfigError(
                     f"ForgettingMonitor.run {self.run} was trained on videos, but {type(pl_module).__name__} takes "
                     "images: name a run on images, or leave the callback out"

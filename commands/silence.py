@@ -20,7 +20,7 @@ ROOT, WITH_PLACE = Path(__file__).parents[1], warnings.formatwarning
 
 def format_warning(message: Warning | str, category: type, filename: str, lineno: int, line: str | None = None) -> str:
     """A warning as text: of ours the sentence alone, of libraries with the place in the code."""
-    own = any(Path(filename).is_relative_to(ROOT / folder) for folder in OWN)
+    own = any(Path(filename).is_relative_to(ROOT / folder) for folder in (*OWN, "commands"))
     return f"{fill(f'warning: {message}')}\n" if own else WITH_PLACE(message, category, filename, lineno, line)
 
 
