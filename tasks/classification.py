@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -16,7 +15,6 @@ from modules.backbones.size import published as published_size
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.crops import CropTest, CropTTA, Views, averaged_protocols, mean_over, mean_probabilities
-from modules.decoding.temperature import fit_temperature, scaled
 from modules.export import Classifier, Graph, Preprocess, image_graph
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
@@ -24,17 +22,17 @@ from modules.insight.targets import class_index, class_score
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
-from modules.metrics.score_bank import ScoreBank
 from modules.training.adversarial_training import AdversarialTraining, Method
 from modules.training.growing import grow_head
 from modules.training.mixing import Mixing
 from tasks.base import Stage
+from tasks.calibration import Calibrated
 from tasks.classification_training import ClassificationTraining
 from tasks.ensemble import Ensemble
 from tasks.logit_distillation import Distill
 
 
-class Classification(ClassificationTraining):
+class Classification(Calibrated, ClassificationTraining):
     """Image classification: one class (or several, with `head.loss: binary`) per image.
 
     `frozen: true` is the linear probe; `optim.layer_decay` gives lower layers lower learning rates.
@@ -71,13 +69,11 @@ class Classification(ClassificationTraining):
     required_keys: ClassVar[tuple[str, ...]] = ("image", "label")
     monitor = "val/accuracy"
     mode = "max"
-    chosen = ("temperature",)
     protocols: ClassVar[dict[str, str]] = {
         "accuracy": "top-1, micro: mean over images",
         "accuracy_top5": "top-5, micro: mean over images",
         "f1": "macro: mean over classes",
         "calibration_error": "expected, 15 bins of the highest probability, L1",
-        "temperature": "by which test and predictions divide, of the least cross-entropy on val",
     }
 
     def __init__(
@@ -119,7 +115,11 @@ class Classification(ClassificationTraining):
         self.configure_auxiliaries(aux_loss_weight, count, aux_levels)
         self.configure_robustness(AdversarialTraining(adversarial, adversarial_eps, adversarial_steps), jsd_weight)
         self.configure_distillation(distill)
-        known = self.protocols | {"loss": f"{self.loss_protocol}, mean over images"}
+        known = (
+            self.protocols
+            | self.configure_calibration(calibrate, count)
+            | {"loss": f"{self.loss_protocol}, mean over images"}
+        )
         self.protocols = averaged_protocols(known, tta, 1 + len(self.ensemble.runs))
         metrics = MetricCollection(
             {
@@ -129,7 +129,6 @@ class Classification(ClassificationTraining):
             }
             | ({"accuracy_top5": MulticlassAccuracy(count, top_k=5, average="micro")} if count > 5 else {})
         )
-        self.calibrate, self.temperature, self.val_scores = calibrate, 1.0, ScoreBank(count)
         self.metrics = nn.ModuleDict({s: metrics.clone(prefix=f"{s}/") for s in ("val", "test")})
 
     def on_data(self, data: DataInfo, stage: str) -> None:
@@ -203,19 +202,17 @@ class Classification(ClassificationTraining):
         return views, {"label": scores.argmax(1), "scores": scores}
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        return self._scaled(self._answer(batch["image"])[1])
+        return self.calibrated(self._answer(batch["image"])[1])
 
-    def _scaled(self, prediction: Prediction) -> Prediction:
-        """The prediction with probabilities of the temperature of validation."""
-        scores = prediction["scores"]
-        return prediction | {"scores": scores if self.ensemble.runs else scaled(scores, self.temperature)}
+    def calibrated(self, prediction: Prediction) -> Prediction:
+        return prediction if self.ensemble.runs else super().calibrated(prediction)
 
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
         (views, prediction), label = self._answer(batch["image"]), batch["label"]
         if stage == "test":
-            prediction = self._scaled(prediction)
-        elif self.calibrate:
-            self.val_scores.update(prediction["scores"], label)
+            prediction = self.calibrated(prediction)
+        else:
+            self.collect(prediction, label)
         self.score(prediction, batch, stage)
         loss = mean_over(views, lambda head, logits: head.eval_loss(logits, label))
         self.log_mean(stage, {"loss": loss}, len(label))
@@ -236,8 +233,5 @@ class Classification(ClassificationTraining):
     def on_eval_epoch_end(self, stage: Stage) -> None:
         self.log_metrics(self.metrics[stage].compute())
         self.metrics[stage].reset()
-        if stage == "val" and self.calibrate:
-            scores, labels = self.val_scores.compute()
-            self.temperature = fit_temperature(scores, labels) if len(labels) else 1.0
-            self.log_metrics({"val/temperature": torch.tensor(self.temperature)})
-            self.val_scores.reset()
+        if stage == "val":
+            self.choose_temperature()

@@ -20,15 +20,18 @@ from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
 from modules.metrics.bootstrap.records import per_item
 from tasks.base import Stage
+from tasks.calibration import Calibrated
 from tasks.clip_input import ClipInput
 
 
-class Video(ClipInput):
+class Video(Calibrated, ClipInput):
     """Video classification: one class per video, with multi-clip, multi-crop testing.
 
     Args:
         classes: class names in order of their index; null takes the data's.
         head: classifier with its loss.
+        calibrate: temperature scaling of the probabilities of a video (Guo et al. 2017): each validation finds the
+            temperature with the least cross-entropy, which test, predict and exported files use.
     """
 
     required_keys: ClassVar[tuple[str, ...]] = ("video", "label")
@@ -46,6 +49,7 @@ class Video(ClipInput):
         self,
         classes: list[str] | None = None,
         head: HeadFactory[ClassificationHead] = Linear,
+        calibrate: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -56,7 +60,8 @@ class Video(ClipInput):
         self.head = self.make_head(ClassificationHead, head, self.fusion.features, count)
         self.pools = self.fusion.pools or self.head.pools
         self.train_used()
-        self.protocols = self.protocols | {"loss": f"{self.head.eval_protocol}, mean over views"}
+        known = self.protocols | self.configure_calibration(calibrate, count)
+        self.protocols = known | {"loss": f"{self.head.eval_protocol}, mean over views"}
         self.metrics = nn.ModuleDict({stage: nn.ModuleDict(_accuracies(count)) for stage in ("val", "test")})
 
     def on_data(self, data: DataInfo, stage: str) -> None:
@@ -88,10 +93,11 @@ class Video(ClipInput):
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         network = deepcopy(ClipClassifier(merged(self.backbone), self.fusion, self.head)).eval()
-        return {"model": clip_graph(preprocess, self.backbone, network, ["label", "scores"], self.frames)}
+        settings = {"frames": self.frames, "temperature": self.temperature}
+        return {"model": clip_graph(preprocess, self.backbone, network, ["label", "scores"], **settings)}
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        return self._average_views(self.head.probabilities(self(batch["video"])), len(batch["id"]))
+        return self.calibrated(self._average_views(self.head.probabilities(self(batch["video"])), len(batch["id"])))
 
     def _average_views(self, scores: Tensor, videos: int) -> Prediction:
         """Average probabilities (B V, C) over the V consecutive views of each of B videos."""
@@ -103,6 +109,10 @@ class Video(ClipInput):
         each = label.repeat_interleave(len(logits) // len(label))
         scores = self.head.probabilities(logits)
         prediction = self._average_views(scores, len(label))
+        if stage == "test":
+            prediction = self.calibrated(prediction)
+        else:
+            self.collect(prediction, label)
         for name, metric in self.metrics[stage].items():
             metric.update(*((scores, each) if name == "clip_accuracy" else (prediction["scores"], label)))
         self.log_mean(stage, {"loss": self.head.eval_loss(logits, each)}, len(each))
@@ -135,6 +145,8 @@ class Video(ClipInput):
         self.log_metrics({f"{stage}/{name}": metric.compute() for name, metric in metrics.items()})
         for metric in metrics.values():
             metric.reset()
+        if stage == "val":
+            self.choose_temperature()
 
 
 def _accuracies(classes: int) -> dict[str, Metric]:

@@ -41,9 +41,17 @@ def videos(model: Model, samples: Sequence[np.ndarray]) -> list[dict[str, Any]]:
         ):
             raise DataError(f"video {i} is no array uint8 (views, {frames} frames, H, W, 3)")
         values = dict(zip(model.metadata["outputs"], model.outputs({"video": views}), strict=True))
-        scores = values["scores"].mean(0)
+        scores = tempered(values["scores"].mean(0), model.metadata["settings"].get("temperature", 1.0))
         found.append({"label": scores.argmax(), "scores": scores})
     return found
+
+
+def tempered(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (C,) as `modules.decoding.temperature.scaled` makes them, without torch."""
+    if temperature == 1:
+        return scores
+    powers = np.maximum(scores, 1e-12) ** (1 / temperature)
+    return powers / powers.sum()
 
 
 def noise(model: Model, samples: Sequence[int | tuple[np.ndarray, int]]) -> list[dict[str, Any]]:

@@ -95,7 +95,7 @@ class ClipGraph(ImageGraph):
 
 
 def clip_graph(
-    preprocess: Preprocess, backbone: Backbone, network: nn.Module, outputs: Sequence[str], frames: int
+    preprocess: Preprocess, backbone: Backbone, network: nn.Module, outputs: Sequence[str], frames: int, **settings: Any
 ) -> Graph:
     """Graph of a task on clips: `video` uint8 (B, T, H, W, 3), RGB, T fixed; arguments as `image_graph`.
 
@@ -106,7 +106,7 @@ def clip_graph(
     example = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     module = ClipGraph(preprocess, Normalize(backbone), network).eval()
     dynamic = {"video": {0: "batch", 2: "height", 3: "width"}}
-    return Graph(module, {"video": example}, outputs, dynamic, {"frames": frames}, "video")
+    return Graph(module, {"video": example}, outputs, dynamic, {"frames": frames} | settings, "video")
 
 
 def image_graph(

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from commands.export.other_samples import tempered
 from modules.decoding.temperature import fit_temperature, scaled
 
 
@@ -21,3 +22,8 @@ def test_scaled_probabilities_are_those_of_scaled_logits():
     assert torch.allclose(scaled(logits.softmax(1), 2.5), (logits / 2.5).softmax(1), atol=1e-6)
     scores = torch.tensor([[1.0, 0.0]])
     assert scaled(scores, 1.0) is scores and scaled(scores, 2.0).isfinite().all()
+
+
+def test_files_of_videos_scale_as_the_task_does():
+    scores = torch.rand(6, generator=torch.Generator().manual_seed(0)).softmax(0)
+    assert tempered(scores.numpy(), 3.0) == pytest.approx(scaled(scores[None], 3.0)[0].numpy(), abs=1e-6)
