@@ -163,24 +163,31 @@ def command_line(*words: str) -> str:
 def _same_data(argv: list[str], task: Task, data: DataModule, config: str) -> list[str]:
     """Options that give another task the same data: its location and samples, and the settings to read them.
 
-    These are the typed ones; of a data set of the user's own also those that a YAML or a checkpoint gave and `config`,
-    the YAML for fine-tuning, has not, such as the image size. Augmentations and views belong to the method; without
-    labels the data set has to be another one.
+    Augmentations and views belong to the method; without labels the data set has to be another one.
     """
     if data.classes is None:
-        return _labeled(argv, task)
+        return _labeled(argv, task) + _read_as(argv, data, config)
     kind = type(data)
     ours = kind.__module__.startswith("datamodules.")
-    words = [] if ours and kind.__name__ == "Shapes" else ["--data", kind.__name__ if ours else _path(kind)]
-    usual, typed, own = _init_args(config, "data"), typed_options(argv, "--data"), bool(words)
+    built_in = ours and kind.__name__ == "Shapes"
+    words = [] if built_in else ["--data", kind.__name__ if ours else _path(kind)]
     for name, role in roles_of(kind).items():
         value = data.hparams.get(name)
-        read = own and role == "input" and name not in OF_METHOD and f"--data.{name}" not in typed
-        differs = value != (usual.get(name, default(kind, name)) if read else default(kind, name))
-        chosen = (role == "samples" or read) and differs and isinstance(value, str | int | float | list)
+        chosen = role == "samples" and value != default(kind, name) and isinstance(value, str | int | float | list)
         if chosen or (role == "location" and value is not None):
             words += [f"--data.{name}", value if isinstance(value, str) else json.dumps(value)]
-    return words + _typed_data(argv, _path(kind))
+    return words + _typed_data(argv, _path(kind)) + ([] if built_in else _read_as(argv, data, config))
+
+
+def _read_as(argv: list[str], data: DataModule, config: str) -> list[str]:
+    """Settings by which data is read, such as the image size, that were not typed and differ from those of a YAML."""
+    usual, typed, kind, words = _init_args(config, "data"), typed_options(argv, "--data"), type(data), list[str]()
+    for name, role in roles_of(kind).items():
+        value = data.hparams.get(name)
+        own = role == "input" and name not in OF_METHOD and f"--data.{name}" not in typed
+        if own and value != usual.get(name, default(kind, name)) and isinstance(value, str | int | float | list):
+            words += [f"--data.{name}", value if isinstance(value, str) else json.dumps(value)]
+    return words
 
 
 def _typed_data(argv: list[str], data: str) -> list[str]:

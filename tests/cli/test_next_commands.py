@@ -7,7 +7,7 @@ import yaml
 
 from commands.arguments import typed_options
 from commands.next_commands import next_commands
-from datamodules import ImageFolder, Shapes, ShapesMasks
+from datamodules import ImageFolder, Shapes, ShapesMasks, UnlabeledImages
 from modules.backbones import Timm
 from tasks import MAE, Classification, SemanticSegmentation, SimCLR
 from tests.helpers.commands import following
@@ -148,16 +148,18 @@ def test_samples_of_a_training_go_along_with_the_features_that_are_evaluated(tmp
     assert set(expected) <= set(found) and "--data.batch_size" not in found
 
 
-def test_the_image_size_of_a_checkpoint_or_a_yaml_goes_along_where_fine_tuning_has_another(tmp_path, image_folder):
+@pytest.mark.parametrize("argv", [["evaluate", "--ckpt_path", "run"], ["fit", "--config", "mine.yaml"]])
+@pytest.mark.parametrize(("size", "more"), [(64, []), (96, ["--data.image_size", "96"])])
+def test_a_size_that_was_not_typed_goes_along_where_fine_tuning_has_another(tmp_path, image_folder, argv, size, more):
     root, task = str(image_folder({"cat": 4, "dog": 4})), SimCLR(backbone="test_resnet")
-    for argv in (["evaluate", "--ckpt_path", "run"], ["fit", "--config", "mine.yaml"]):
-        for size, more in ((64, []), (96, ["--data.image_size", "96"])):
-            data = ImageFolder(root=root, image_size=size, views=2, augment="strong")
-            data.setup("fit")
-            words = following("\n".join(next_commands(argv, tmp_path, task, data)))["fine-tune"]
-            assert words[words.index("ImageFolder") + 1 :] == [*more, "--data.root", root]
-            built_in = next_commands(argv, tmp_path, task, Shapes(image_size=size))
-            assert not any("--data.image_size" in line for line in built_in)
+    read = {"image_size": size, "views": 2, "augment": "strong"}
+    found = {}
+    for data in (ImageFolder(root=root, **read), UnlabeledImages(root=root, **read), Shapes(**read)):
+        data.setup("fit")
+        words = following("\n".join(next_commands(argv, tmp_path, task, data)))["fine-tune"]
+        found[type(data)] = words[words.index("--model.weights") + 2 :]
+    folder = ["--data", "ImageFolder", "--data.root"]
+    assert found == {ImageFolder: [*folder, root, *more], UnlabeledImages: [*folder, "FOLDER", *more], Shapes: []}
 
 
 def test_a_sliding_window_is_exported_for_whole_images(tmp_path):
