@@ -53,13 +53,13 @@ def table_rows(race: Race) -> list[list[str]]:
     """Rows of the table: candidates by the rung that they reached and their probe, then starts as they are."""
     results = race.state.results
     order = sorted(results, key=lambda name: (-len(results[name]), -results[name][-1].probe))
-    rows = [_row(name, results[name][-1]) for name in order]
+    rows = [_row(name, results[name][-1], race.state.speeds[name][1]) for name in order]
     return rows + [_row(f"none, {_start(start, race)}", one) for start, one in race.state.bases.items()]
 
 
-def _row(name: str, one: Judged) -> list[str]:
+def _row(name: str, one: Judged, pace: float = 0.0) -> list[str]:
     probe = f"{100 * one.probe:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
-    trained = [duration(one.seconds), str(one.steps), f"{one.seconds / one.steps:.2f}"] if one.steps else ["", "", ""]
+    trained = [duration(one.seconds), str(one.steps), f"{pace:.2f}"] if one.steps else ["", "", ""]
     return [name, probe, f"{100 * one.knn:.1f}", *trained]
 
 

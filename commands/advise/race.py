@@ -108,9 +108,9 @@ class Race:
 
     def _note_pace(self, one: Candidate, folder: Path, ended: child.Ended | None, steps: int) -> None:
         """Keep how long the steps of a training took, and all beside them: of one that outlived this process, about."""
-        if ended is None and one.name in self.state.speeds:
+        known, logged = self.state.speeds.get(one.name), logged_speeds(folder)
+        if known and not (ended and logged):
             return
-        logged = logged_speeds(folder)
         pace = self.samples(one) / median(logged) if logged else (ended.seconds if ended else steps) / steps
         if ended:
             self.state.speeds[one.name] = (max(0.0, ended.seconds - steps * pace), pace)

@@ -8,6 +8,7 @@ import pytest
 
 from commands import child
 from commands.advise import race as module
+from commands.advise.answer import table_rows
 from commands.advise.judge import Judged
 from commands.advise.plan import Candidate, Plan, rungs
 from commands.advise.race import TIMED, Race
@@ -165,3 +166,21 @@ def test_trainings_without_a_log_are_timed_by_their_seconds(begin, monkeypatch):
     monkeypatch.setattr(module, "logged_speeds", lambda folder: [])
     list(race.run())
     assert race.racing[0].name == "dino"
+
+
+def test_the_table_has_the_seconds_of_a_step_without_those_of_the_start(begin):
+    race = begin(Clock({"simclr": 0.1, "dino": 0.25}), {"simclr": 0.3, "dino": 0.4})
+    list(race.run())
+    assert {row[0]: row[-1] for row in table_rows(race)} == {
+        "dino": "0.25",
+        "simclr": "0.10",
+        "none, random weights": "",
+    }
+
+
+def test_a_training_that_logs_no_speed_keeps_the_measured_one(begin, monkeypatch):
+    clock = Clock({"simclr": 0.1, "dino": 0.2})
+    race, logged = begin(clock, {"simclr": 0.3, "dino": 0.4}), module.logged_speeds
+    monkeypatch.setattr(module, "logged_speeds", lambda at: logged(at) if at.parent.name == "speed" else [])
+    list(race.run())
+    assert {name: pace for name, (_, pace) in race.state.speeds.items()} == pytest.approx(clock.pace)
