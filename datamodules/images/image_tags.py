@@ -14,6 +14,7 @@ from datamodules.detection.formats import detect, read
 from datamodules.finding import find_images
 from datamodules.images.image_table import index_of, ordered
 from datamodules.images.label_tables import Entry, LabelTables, find_tables
+from datamodules.images.tag_lists import is_flag, read_flag, read_lists
 from datamodules.images.tagged_images import TaggedImages
 from datamodules.inspection import pixel_limit
 from datamodules.segmentation.files import encoded
@@ -24,7 +25,6 @@ from modules.contracts import ConfigError, DataError
 
 TAGS = ("tags", "tag", "labels", "classes", "categories", "label", "class", "category", "attributes")
 """Headers of the column of a list of tags, in lower case without signs."""
-FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 Sources = dict[Split, Samples]
 
 
@@ -32,7 +32,8 @@ class ImageTags(TaggedImages):
     """Images with any number of classes each, in a table, a detection data set, or class folders.
 
     A table (CSV: `root/train.csv`, `val.csv`, `test.csv`, or one with a column `split`) has a column `path`, and a
-    column `tags` with a list, "cat|dog", or a column of 0 and 1 for each tag; rows of one image add up. Of annotated
+    column `tags` with a list, "cat|dog" or "['cat', 'dog']", or a column of 0 and 1 for each tag; rows of one image add
+    up. Of annotated
     objects (COCO, YOLO, Pascal VOC, ...) an image has the classes that it shows, crowds and difficult ones too. In
     class folders an image has those in which a file of its name and content lies.
 
@@ -69,9 +70,9 @@ class ImageTags(TaggedImages):
         if kind != "table" and (classes is not None or separator is not None):
             raise ConfigError(f"data.classes and data.separator are of tables, but {self.root} has {kind}: remove them")
         if kind == "table":
-            self.classes, self._sources, self.skipped = _from_table(
-                self.root, classes, separator, self.on_error == "skip"
-            )
+            tables = LabelTables(self.root, self.on_error == "skip")
+            self.skipped = [*tables.missing]
+            self.classes, self._sources, self.remarks = _from_table(tables, classes, separator)
         elif kind == "objects":
             self._from_objects()
         else:
@@ -121,22 +122,13 @@ def _format(root: Path) -> tuple[str, list[str]]:
 
 
 def _from_table(
-    root: Path, given: list[str] | None, separator: str | None, skip: bool
+    tables: LabelTables, given: list[str] | None, separator: str | None
 ) -> tuple[list[str], Sources, list[str]]:
-    """Tags of the rows of tables."""
-    tables = LabelTables(root, skip)
-    plain = [{re.sub("[^a-z]", "", name.lower()): name for name in reversed(header)} for header in tables.headers]
-    lists = {columns[name] for columns in plain for name in TAGS if name in columns}
+    """Classes, tags of the rows of tables, and lines on how they were read."""
     every = [entry for entries in tables.entries.values() for entry in entries]
-    if lists:
-        column = next(columns[name] for columns in plain for name in TAGS if name in columns)
-        if lacking := next((entry for entry in every if column not in entry.cells), None):
-            raise DataError(f"{lacking.where} is of a table without the column {column!r}: give all the same columns")
-        cells = [entry.cells[column] for entry in every]
-        sign = separator or next((one for one in "|;," if any(one in cell for cell in cells)), "|")
-        said = {
-            entry.where: [tag for part in entry.cells[column].split(sign) if (tag := part.strip())] for entry in every
-        }
+    column = _list_column(tables, every)
+    if column is not None:
+        said, remarks = read_lists(every, column, separator)
         trained = next(iter(tables.entries.values()))
         classes = ordered((tag for entry in trained for tag in said[entry.where]), given)
     else:
@@ -144,16 +136,31 @@ def _from_table(
             raise ConfigError(
                 "data.classes and data.separator are of lists of tags, but the table has a column of each"
             )
-        classes = tables.headers[0]
+        classes, remarks = tables.headers[0], list[str]()
         for header, entry in zip(tables.headers[1:], every[-1:] * len(tables.headers), strict=False):
             if set(header) != set(classes):
                 odd = sorted(set(header) ^ set(classes))[0]
-                raise DataError(f"the tables of {root} differ in the column {odd!r}, such as {entry.where}")
-        said = {entry.where: [name for name in classes if _flag(entry, name)] for entry in every}
+                raise DataError(f"the tables of {tables.root} differ in the column {odd!r}, such as {entry.where}")
+        said = {entry.where: [name for name in classes if read_flag(entry, name)] for entry in every}
     if not classes:
-        raise DataError(f"{root} has no tags: a column tags with a list, or a column of 0 and 1 for each tag")
+        raise DataError(f"{tables.root} has no tags: a column tags with a list, or a column of 0 and 1 for each tag")
     made: Sources = {split: _rows(tables.root, entries, said, classes) for split, entries in tables.entries.items()}
-    return classes, made, [*tables.missing]
+    return classes, made, remarks
+
+
+def _list_column(tables: LabelTables, every: list[Entry]) -> str | None:
+    """Header of the column with lists of tags; null where each tag has a column, one perhaps called `label`.
+
+    Raises:
+        DataError: a table lacks it.
+    """
+    plain = [{re.sub("[^a-z]", "", name.lower()): name for name in reversed(header)} for header in tables.headers]
+    column = next((columns[name] for columns in plain for name in TAGS if name in columns), None)
+    if column is None or (len(tables.headers[0]) > 1 and all(is_flag(c) for e in every for c in e.cells.values())):
+        return None
+    if lacking := next((entry for entry in every if column not in entry.cells), None):
+        raise DataError(f"{lacking.where} is of a table without the column {column!r}: give all the same columns")
+    return column
 
 
 def _rows(root: Path, entries: Iterable[Entry], said: dict[str, list[str]], classes: list[str]) -> Files:
@@ -164,21 +171,6 @@ def _rows(root: Path, entries: Iterable[Entry], said: dict[str, list[str]], clas
         for name in said[entry.where]:
             mine[index_of(name, classes, entry.where)] = 1
     return Files(root, encoded(root, tags), None, tags=np.stack([*tags.values()]))
-
-
-def _flag(entry: Entry, column: str) -> int:
-    """Cell of a column of 0 and 1.
-
-    Raises:
-        DataError: it is neither.
-    """
-    cell = entry.cells[column].lower()
-    if cell not in FLAGS:
-        raise DataError(
-            f"{entry.where} has {entry.cells[column]!r} in the column {column!r}, but a column of a tag has 0 or 1 "
-            "(and one with a list of tags is called tags)"
-        )
-    return FLAGS[cell]
 
 
 def _united(folders: ClassFolders, split: Split) -> Files:

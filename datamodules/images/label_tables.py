@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from datamodules.base import Split
 from datamodules.file_names import locate
+from datamodules.finding import SUFFIXES as IMAGE_SUFFIXES
 from datamodules.split_names import NAMES, split_lists, split_named
 from datamodules.text_files import Row, read_rows
 from modules.contracts import DataError
@@ -30,7 +31,8 @@ class LabelTables:
     """Rows of the tables of a folder: `train.csv`, `val.csv` and `test.csv`, or one table with a column for the split.
 
     Between columns are commas, semicolons, tabs or bars. Paths go from the folder of the table on, or from `images` or
-    the folder of the split in it; absolute ones of another machine are found by their ends.
+    the folder of the split in it; absolute ones of another machine are found by their ends, and ids without their
+    suffix.
 
     Args:
         root: the folder, or one table.
@@ -54,7 +56,7 @@ class LabelTables:
         for known, file in tables.items():
             for split, where, name, cells in self._rows(file, known):
                 folders = [self.root, file.parent, self.root / "images", self.root / split]
-                rows, path = rows + 1, locate(name, dict.fromkeys(folders))
+                rows, path = rows + 1, _image(name, [*dict.fromkeys(folders)])
                 if path is None:
                     self.missing.append(f"{where}: there is no image {name!r}")
                 else:
@@ -94,6 +96,14 @@ class LabelTables:
             if said is None:
                 raise DataError(f"{where} has the split {cells[split or 0]!r}: it is train, val or test")
             yield said, where, cells[path], {header.cells[i]: cells[i] for i in others}
+
+
+def _image(name: str, folders: list[Path]) -> Path | None:
+    """File of an image by its path, with or without suffix."""
+    found = locate(name, folders)
+    if found is None and Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+        found = next((path for end in sorted(IMAGE_SUFFIXES) if (path := locate(name + end, folders))), None)
+    return found
 
 
 def find_tables(root: Path) -> dict[Split | None, Path]:

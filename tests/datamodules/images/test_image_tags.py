@@ -53,6 +53,41 @@ def test_a_column_of_each_tag_has_zeros_and_ones(root):
     assert tags(data) == {"a.png": ["dog", "cat"], "b.png": ["cat"], "c.png": []}
 
 
+def test_lists_are_read_as_pandas_numpy_and_json_write_them(root):
+    rows = [
+        "a.png;['dog', \"cat's\"]",
+        "b.png;['dog' 'big cat']",
+        'c.png;"[""dog"", ""cat\'s""]"',
+        "d.png;{dog, big cat}",
+    ]
+    found = tags(read(write(root, ["path;tags", *rows, "e.png;[]"])))
+    assert found["a.png"] == found["c.png"] == ["cat's", "dog"]
+    assert found["b.png"] == found["d.png"] == ["big cat", "dog"]
+    assert found["e.png"] == []
+
+
+def test_a_column_of_flags_may_be_called_label(root):
+    data = read(write(root, ["path,label,dog", "a.png,1,0", "b.png,0,1"]))
+    assert data.classes == ["label", "dog"]
+    assert tags(data) == {"a.png": ["label"], "b.png": ["dog"]}
+
+
+def test_the_summary_says_which_column_was_read_and_which_not(root):
+    data = read(write(root, ["path,tags,author", "a.png,red cat,Ann", "b.png,dog,Bob"]))
+    (line,) = [line for line in data.describe() if "column" in line]
+    assert "'tags'" in line and "--data.separator" in line and "'author'" in line
+    assert data.classes == ["dog", "red cat"]
+
+
+def test_an_image_is_found_by_its_id_without_suffix(root):
+    assert tags(read(write(root, ["id,tags", "a,cat", "b,dog"]))) == {"a.png": ["cat"], "b.png": ["dog"]}
+
+
+def test_an_empty_separator_is_refused(root):
+    with refuses(ConfigError, "data.separator"):
+        read(write(root, ["path,tags", "a.png,cat|dog"]), separator="")
+
+
 def test_rows_of_one_image_add_up(root):
     assert tags(read(write(root, ["path,label", "a.png,dog", "b.png,cat", "a.png,cat"])))["a.png"] == ["cat", "dog"]
 
