@@ -125,8 +125,9 @@ def _labeled(argv: list[str], task: Task) -> list[str]:
 
 def _fine_tune(argv: list[str], run: str | None, task: Task, data: DataModule) -> list[Command]:
     """Train a classifier on the same data, from the backbone of a run; pixels have none, and null instead."""
-    tagged = "tasks/multilabel_classification.yaml" if isinstance(data, TaggedImages) else "tasks/classification.yaml"
-    yaml = "tasks/video.yaml" if "video" in task.required_keys else tagged
+    several = isinstance(data, TaggedImages) and data.tagged
+    of_images = "tasks/multilabel_classification.yaml" if several else "tasks/classification.yaml"
+    yaml = "tasks/video.yaml" if "video" in task.required_keys else of_images
     weights = ["--model.weights", run] if run else []
     fusion = ["--model.fusion", "mean"] if task.backbone is not None and task.backbone.temporal else []
     same = _same_data(argv, task, data, yaml)

@@ -11,20 +11,22 @@ from torch.utils.data import Dataset, IterableDataset, Subset
 from torchvision.datasets.vision import StandardTransform
 
 from datamodules.base import DataModule, Split
-from datamodules.images.image_data import ImageDataModule
+from datamodules.images.tagged_images import TaggedImages
 from datamodules.setting_roles import Role
 from modules.contracts import ConfigError, DataError
 from modules.contracts.data_info import class_names
 
 WHITE = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}  # modes of 8 bits and less
+ANSWER = "a label is a whole number from 0 on, one per image, or a vector of 0 and 1 as long as there are classes"
 
 
-class FromDataset(ImageDataModule):
+class FromDataset(TaggedImages):
     """Images of map-style `torch.utils.data.Dataset`s, such as torchvision's.
 
     An item is an image, a pair of image and label, or a dict with the keys `image` and `label`. Images are PIL images,
     tensors (C, H, W) or arrays (H, W, C) or (H, W), with 1 or 3 channels: uint8 in 0..255, or floats in 0..1, of any
-    size; cropping, augmentation and normalization follow here. Labels are whole numbers 0..C-1.
+    size; cropping, augmentation and normalization follow here. Labels are whole numbers 0..C-1, or vectors (C,) of 0
+    and 1, the tags of an image.
 
     Args:
         train: training images.
@@ -34,7 +36,8 @@ class FromDataset(ImageDataModule):
 
     Raises:
         ConfigError: a dataset without length, or classes that are no list of different names.
-        DataError: an item is something else, its values cannot be told, or only some items have labels.
+        DataError: an item is something else, its values cannot be told, only some items have labels, or some have one
+            class and others tags.
     """
 
     roles: ClassVar[dict[str, Role]] = {
@@ -55,20 +58,26 @@ class FromDataset(ImageDataModule):
         super().__init__(**kwargs)
         given: dict[Split, Dataset | None] = {"train": train, "val": val, "test": test}
         self.given = {split: _Images(data, split) for split, data in given.items() if data is not None}
-        labels = [source.labels for source in self.given.values()]
-        if any(found is None for found in labels):
-            if classes is not None or not all(found is None for found in labels):
+        sources = [*self.given.values()]
+        if not all(source.labeled for source in sources):
+            if classes is not None or any(source.labeled for source in sources):
                 raise DataError(
                     f"some of data.{', data.'.join(self.given)} have labels and some none: give all or none"
                 )
             return
-        count = 1 + max((int(found.max()) for found in labels if len(found)), default=-1)
+        count = max(source.needed for source in sources)
         names = class_names(getattr(_whole(train), "classes", None) if classes is None else classes, "data.classes")
         if names and classes is not None and len(set(names)) < len(names):
             raise ConfigError(f"data.classes names a class twice: {', '.join(names)}")
         self.classes = names or [str(number) for number in range(count)]
-        if count > len(self.classes):
-            raise DataError(f"label {count - 1} is beyond the {len(self.classes)} classes of data.classes")
+        if all(source.tags is None for source in sources):
+            if count > len(self.classes):
+                raise DataError(f"label {count - 1} is beyond the {len(self.classes)} classes of data.classes")
+        elif odd := next((one for one in sources if one.tags is None or one.needed != len(self.classes)), None):
+            has = "a class per image" if odd.tags is None else f"vectors of {odd.needed} tags"
+            raise DataError(
+                f"data.{odd.split} has {has}, but a label must have a 0 or 1 for each of {len(self.classes)} classes"
+            )
 
     def sources(self) -> dict[Split, "_Images"]:
         return dict(self.given)
@@ -87,10 +96,20 @@ class _Images:
         self.data, self.split = data, split
         if len(self):
             self.image(0)
-        self.labels = self._labels()
+        found = self._labels()
+        self.labeled = found is not None
+        self.tags = found.astype(np.uint8) if found is not None and found.ndim == 2 else None
+        self.labels = found.astype(np.int64) if found is not None and found.ndim == 1 else None
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @property
+    def needed(self) -> int:
+        """Classes that the labels tell of."""
+        if self.tags is not None:
+            return self.tags.shape[1]
+        return 0 if self.labels is None else 1 + int(self.labels.max(initial=-1))
 
     def image(self, index: int) -> np.ndarray:
         """uint8 (H, W, 3)."""
@@ -104,7 +123,10 @@ class _Images:
         return f"{self.split}/{index:06d}"
 
     def _labels(self) -> np.ndarray | None:
-        """int64 (N,): as the dataset lists them in `targets`, else from its items; null where items have none."""
+        """Whole numbers (N,), or 0 and 1 (N, C); null where items have none.
+
+        As the dataset lists them in `targets`, else from its items.
+        """
         listed = _targets(self.data, self.split)
         labels = listed if listed is not None else [self._item(i)[1] for i in range(len(self))]
         lacking = [index for index, label in enumerate(labels) if label is None]
@@ -112,10 +134,15 @@ class _Images:
             if len(lacking) < len(labels):
                 raise DataError(f"data.{self.split}, item {lacking[0]} has no label, but others have: give all or none")
             return None
-        found = np.asarray(labels)
-        if found.ndim != 1 or (len(found) and (found.dtype.kind not in "iu" or found.min() < 0)):
-            raise DataError(f"data.{self.split}: a label is a whole number from 0 on, one per image")
-        return found.astype(np.int64)
+        try:
+            found = np.asarray(labels)
+        except ValueError as error:  # of several lengths
+            raise DataError(f"data.{self.split}: {ANSWER}") from error
+        one = found.ndim == 1 and (not len(found) or (found.dtype.kind in "iu" and found.min() >= 0))
+        several = found.ndim == 2 and found.dtype.kind in "biuf" and bool(np.isin(found, (0, 1)).all())
+        if not (one or several):
+            raise DataError(f"data.{self.split}: {ANSWER}")
+        return found
 
     def _item(self, index: int) -> tuple[Any, Any]:
         """Image and label, or null, of an item."""
@@ -129,7 +156,9 @@ class _Images:
                 f"data.{self.split}, item {index} is {found}, but must be an image, (image, label) or a dict of image "
                 f"and label: for masks, boxes and others derive a class from DataModule"
             )
-        return image, label if label is None or np.ndim(label) else np.asarray(label).item()
+        if label is None:
+            return image, None
+        return image, np.asarray(label) if np.ndim(label) else np.asarray(label).item()
 
 
 def as_bytes(image: Image.Image | Tensor | np.ndarray) -> np.ndarray:

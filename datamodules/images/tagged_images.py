@@ -18,17 +18,30 @@ class TaggedImages(ImageDataModule):
     each image.
     """
 
+    @property
+    def tagged(self) -> bool:
+        """False for images with a class each, or none, of a module that takes all of them."""
+        return any(getattr(source, "tags", None) is not None for source, _ in self.splits.values())
+
     def class_counts(self) -> np.ndarray | None:
+        if not self.tagged:
+            return super().class_counts()
         return self._tags("train").sum(0) if "train" in self.splits else None
 
     def about(self, split: Split) -> str:
+        if not self.tagged:
+            return super().about(split)
         tags = self._tags(split)
         bare = int((tags.sum(1) == 0).sum())
         without = f"; without any: {bare:,}" if bare else ""
         mean = tags.sum() / max(1, len(tags))
-        return f" of {len(self.classes or ())} tags, {mean:.1f} an image, on {extent(tags.sum(0))} images each{without}"
+        each = extent(tags.sum(0))
+        images = f"{each} image{'s' * (each != '1')} each"
+        return f" of {counted(len(self.classes or ()), 'tags')}, {mean:.1f} an image, on {images}{without}"
 
     def describe_classes(self, remedy: bool = True) -> list[str]:
+        if not self.tagged:
+            return super().describe_classes(remedy)
         split = self.evaluation_split
         if split is None or "train" not in self.splits:
             return []

@@ -98,6 +98,32 @@ def test_labels_come_from_pairs_dicts_and_lists_of_targets():
     assert data(Subset(listed, [0, 1, 2]), val_split=0).classes == ["cat", "dog"]
 
 
+@pytest.mark.parametrize("form", [torch.tensor, np.array, lambda tags: torch.tensor(tags, dtype=torch.float32)])
+def test_vectors_of_0_and_1_are_the_tags_of_an_image(form):
+    tags = [[0, 1, 1], [0, 0, 0], [1, 0, 1], [0, 1, 0]]
+    made = data(Listed([*zip(images(4), map(form, tags), strict=True)], classes=["cat", "dog", "red"]), val_split=0)
+    batch = next(iter(made.plain_dataloader("train")))
+    assert batch["tags"].dtype == torch.uint8 and batch["tags"].tolist() == tags and "label" not in batch
+    assert made.data_info().class_counts().tolist() == [1, 2, 2]
+    assert made.describe()[0].startswith("train: 4 images of 3 tags")
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings"),
+    [
+        ([[0, 1], [0, 2]], {}),
+        ([[0, 1], [0, 0.5]], {}),
+        ([[0, 1], [0, 1, 1]], {}),
+        ([[0, 1], [1, 1]], {"classes": ["cat", "dog", "red"]}),
+        ([[0, 1], [1, 1]], {"test": Listed([(torch.rand(3, 8, 8), 1)])}),
+    ],
+)
+def test_vectors_that_are_no_tags_of_the_classes_are_refused(labels, settings):
+    items = [*zip(images(2), map(torch.tensor, labels), strict=True)]
+    with refuses(DataError, "label", "data.test" if "test" in settings else "data.train"):
+        data(Listed(items), **settings)
+
+
 def test_images_without_labels_are_for_pretraining():
     made = data(Listed(list(images())), views=2)
     assert made.classes is None
