@@ -172,11 +172,12 @@ class KNN(Callback):
         loaders = {name: data.plain_dataloader(name) for name in ("train", split)}
         missing = next((name for name, loader in loaders.items() if loader is None), None)
         if missing or data.classes is None:
-            return self._turn_off(split, f"there is no {missing} split" if missing else "the images have no labels")
+            lacking = f"there is no {missing} split" if missing else "the images have no labels, one class each"
+            return self._turn_off(split, lacking)
         embedded = {name: embed(loader, trainer, task) for name, loader in loaders.items()}
         unlabeled = next((name for name, (_, labels) in embedded.items() if labels is None), None)
         if unlabeled:
-            return self._turn_off(split, f"the {unlabeled} split has no labels")
+            return self._turn_off(split, f"the {unlabeled} split has no labels, one class each")
         (bank, bank_labels), (queries, labels) = embedded["train"], embedded[split]
         self._check(len(bank))
         classes = len(data.classes)

@@ -50,8 +50,8 @@ class SupCon(ViewPretraining):
     def _check_classes(self, known: bool) -> None:
         if not known:
             raise ConfigError(
-                f"SupCon compares images by class, but {self.data.name} has no labels: choose --data with classes, or "
-                "a method that needs none, such as --config tasks/simclr.yaml"
+                f"SupCon compares images by class, but {self.data.name} has no labels, one class each: choose other "
+                "--data, or a method that needs none, such as --config tasks/simclr.yaml"
             )
 
     def chance_loss(self) -> float | None:

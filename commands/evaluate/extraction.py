@@ -145,5 +145,6 @@ def _why_off(splits: dict[Split, Embedded], classes: int) -> str:
     """Reason why probes that need labels cannot run; "" when they can."""
     unlabeled = [name for name, part in splits.items() if part.labels is None]
     if unlabeled or not classes:
-        return f"the {' and '.join(unlabeled)} samples have no labels" if unlabeled else "the data names no classes"
+        lacking = f"the {' and '.join(unlabeled)} samples have no labels, one class each"
+        return lacking if unlabeled else "the data names no classes"
     return "there is only one class" if classes == 1 else ""
