@@ -131,8 +131,9 @@ class InitialWeights(ImageInput):
                 f"model.init_from is of tasks with classes, but {type(self).__name__} has none: take the backbone of "
                 "the run by --model.weights"
             )
+        rest = load_network(self, type(self).__name__, source, self.classes, self.remake_head)  # refuses what is no run
         rank_zero_info(load_backbone(self.backbone, source))
-        rank_zero_info(load_network(self, type(self).__name__, source, self.classes, self.remake_head))
+        rank_zero_info(rest)
         self.loaded = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

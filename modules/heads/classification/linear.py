@@ -51,8 +51,8 @@ class Linear(ClassificationHead):
             training samples: `median_frequency`, which `auto` is too, or `enet`.
 
     Raises:
-        ConfigError: class_weights of another length than the classes, label_smoothing or smooth_over with a loss that
-            has none, a share outside of 0..1, or smoothing that leaves the true class less than the others.
+        ConfigError: class_weights of another length than the classes, a setting of another loss, a share outside of
+            0..1, or smoothing that leaves the true class less than the others.
     """
 
     pools = True
@@ -76,6 +76,7 @@ class Linear(ClassificationHead):
         check_range("head.focal_gamma", focal_gamma)
         check_range("head.asymmetric_gamma", min(asymmetric_gamma))
         check_range("head.asymmetric_margin", asymmetric_margin, high=1)
+        _check_settings(loss, focal_gamma, tuple(asymmetric_gamma), asymmetric_margin)
         if loss == "asymmetric" and class_weights is not None:
             raise ConfigError("class_weights does nothing with the loss asymmetric: leave it out, or choose binary")
         if isinstance(class_weights, list) and len(class_weights) != outputs:
@@ -173,6 +174,22 @@ class Linear(ClassificationHead):
         over = " over the other classes" if self.smooth_over == "others" else ""
         more = [f"label smoothing {self.label_smoothing:g}{over}"] if self.label_smoothing else []
         return " and ".join(more + ["class weights"] * self.weighted)
+
+
+def _check_settings(loss: Loss, focal_gamma: float, gamma: tuple[float, ...], margin: float) -> None:
+    """Refuse settings of one loss beside another.
+
+    Raises:
+        ConfigError: one of them is not at its default.
+    """
+    changed = {
+        "focal_gamma": ("focal", focal_gamma != 2),
+        "asymmetric_gamma": ("asymmetric", gamma != (0, 4)),
+        "asymmetric_margin": ("asymmetric", margin != 0.05),
+    }
+    for name, (needed, typed) in changed.items():
+        if typed and loss != needed:
+            raise ConfigError(f"model.head.{name} does nothing with the loss {loss}: leave it out, or choose {needed}")
 
 
 def _check_smoothing(loss: Loss, smoothing: float, over: str, classes: int) -> None:

@@ -87,6 +87,9 @@ def test_binary_takes_several_classes_per_image():
     ("settings", "names"),
     [
         ({"class_weights": [1.0, 2.0]}, ("class_weights", 2, 5)),
+        ({"focal_gamma": 3.0}, ("focal_gamma", "cross_entropy", "focal")),
+        ({"loss": "binary", "asymmetric_margin": 0.1}, ("asymmetric_margin", "binary", "asymmetric")),
+        ({"loss": "focal", "asymmetric_gamma": [1.0, 4.0]}, ("asymmetric_gamma", "focal", "asymmetric")),
         ({"loss": "focal", "label_smoothing": 0.1}, ("label_smoothing", "focal", "cross_entropy")),
         ({"loss": "hinge", "label_smoothing": 0.1}, ("label_smoothing", "hinge", "cross_entropy")),
         ({"smooth_over": "others"}, ("smooth_over", "label_smoothing", 0)),

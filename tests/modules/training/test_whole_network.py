@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from modules.contracts import ConfigError
+from modules.contracts import ConfigError, DataError
 from modules.heads import Linear
 from modules.heads.detection import FCOS, SSD, FasterRCNN, MaskRCNN, RetinaNet
 from modules.necks import FPN
@@ -117,6 +117,8 @@ def test_what_has_no_classes_or_is_of_another_task_is_refused(tmp_path):
         SimCLR(**NET, init_from=path)._load()
     with refuses(ConfigError, "Classification", "MultilabelClassification", "--model.weights"):
         MultilabelClassification(**NET, classes=OLD, init_from=path)._load()
+    with refuses(DataError, tmp_path / "none", ".ckpt"):
+        Classification(**NET, classes=OLD, init_from=str(tmp_path / "none"))._load()
     with refuses(ConfigError, "model.init_from", "model.weights"):
         Classification(**NET, classes=OLD, init_from=path, weights=path)
     with refuses(ConfigError, "model.init_from", "model.init"):
