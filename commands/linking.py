@@ -117,6 +117,7 @@ def _classes(known: list[str] | None, found: list[str], checkpoint: Path | None)
             else "their order differs"
         )
         remedy = "give data with its classes; predict, explain and features also take --data UnlabeledImages"
+        remedy = remedy if missing or extra else "give them in that order, such as by --data.classes where it has them"
         remedy = remedy if checkpoint else "leave model.classes out, which come from the data"
         raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what}): {remedy}")
     return found

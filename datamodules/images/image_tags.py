@@ -40,7 +40,8 @@ class ImageTags(TaggedImages):
     Args:
         root: the folder, or one table.
         format: `table`, `objects` or `folders`; `auto` takes the first of objects, table and folders that is there.
-        classes: names in order of their index, for lists in a table; null sorts those of the training rows.
+        classes: names in order of their index, for tables; null sorts those of lists in the training rows, and takes
+            columns as they are.
         separator: between the tags of a list; null takes the first of | ; , that occurs.
 
     Raises:
@@ -132,15 +133,13 @@ def _from_table(
         trained = next(iter(tables.entries.values()))
         classes = ordered((tag for entry in trained for tag in said[entry.where]), given)
     else:
-        if given is not None or separator is not None:
-            raise ConfigError(
-                "data.classes and data.separator are of lists of tags, but the table has a column of each"
-            )
-        classes, remarks = tables.headers[0], list[str]()
-        for header, entry in zip(tables.headers[1:], every[-1:] * len(tables.headers), strict=False):
-            if set(header) != set(classes):
-                odd = sorted(set(header) ^ set(classes))[0]
-                raise DataError(f"the tables of {tables.root} differ in the column {odd!r}, such as {entry.where}")
+        if separator is not None:
+            raise ConfigError("data.separator is of lists of tags, but the table has a column of each: leave it out")
+        classes, remarks = tables.headers[0] if given is None else ordered([], given), list[str]()
+        for header in tables.headers:
+            if odd := sorted(set(header) ^ set(classes)):
+                others = "those of other tables" if given is None else "data.classes"
+                raise DataError(f"the columns of tags below {tables.root} differ from {others} in {odd[0]!r}")
         said = {entry.where: [name for name in classes if read_flag(entry, name)] for entry in every}
     if not classes:
         raise DataError(f"{tables.root} has no tags: a column tags with a list, or a column of 0 and 1 for each tag")

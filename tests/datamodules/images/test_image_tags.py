@@ -137,6 +137,14 @@ def test_a_tag_that_training_lacks_is_refused_with_its_line(root):
         read(write(root, ["path,tags", "a.png,cat|dog"]))
 
 
+def test_classes_order_the_columns_of_flags(root):
+    write(root, ["path,dog,cat", "a.png,1,0", "b.png,1,1"])
+    data = read(root, classes=["cat", "dog"])
+    assert data.classes == ["cat", "dog"] and tags(data) == {"a.png": ["dog"], "b.png": ["cat", "dog"]}
+    with refuses(DataError, "data.classes", "'bird'"):
+        read(root, classes=["cat", "dog", "bird"])
+
+
 def test_tables_of_other_columns_are_refused(root):
     write(root, ["path,dog,bird", "b.png,0,1"], "val.csv")
     with refuses(DataError, "bird"):
