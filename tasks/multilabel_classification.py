@@ -85,7 +85,7 @@ class MultilabelClassification(ClassificationTraining):
         self.thresholds = torch.full((len(classes),), USUAL)
         known = PROTOCOLS | {"loss": f"{self.loss_protocol}, mean over images"}
         self.protocols = averaged_protocols(known, tta, 1)  # pyrefly: ignore[read-only]
-        self.scores = nn.ModuleDict({stage: ScoreBank(len(classes)) for stage in ("val", "test")})
+        self.scores = nn.ModuleDict({stage: ScoreBank(len(classes), tags=True) for stage in ("val", "test")})
 
     def on_data(self, data: DataInfo, stage: str) -> None:
         super().on_data(data, stage)
