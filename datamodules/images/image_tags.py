@@ -105,8 +105,10 @@ def _format(root: Path) -> tuple[str, list[str]]:
     """Format of the annotations below a root.
 
     Raises:
-        DataError: annotations of objects that cannot be used, and nothing else.
+        DataError: no such folder, or annotations of objects that cannot be used, and nothing else.
     """
+    if not root.exists():
+        raise DataError(f"data.root {root} does not exist: give the folder of the images or their table")
     if root.is_file():
         return "table", []
     try:

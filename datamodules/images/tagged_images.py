@@ -46,12 +46,14 @@ class TaggedImages(ImageDataModule):
         if split is None or "train" not in self.splits:
             return []
         shares = self._tags(split).mean(0)
-        constant = shares[shares > 0].mean() if shares.any() else float("nan")
-        lines = [f"mAP without a network on {split}: {constant:.3f}, the same scores for every image"]
+        lines = [f"no {split} image has any tag, so that mAP and F1 are not known"]
+        if shares.any():
+            constant = shares[shares > 0].mean()
+            lines = [f"mAP without a network on {split}: {constant:.3f}, the same scores for every image"]
         counts, names = self._tags("train").sum(0), self.classes or []
         if lacking := [name for name, count in zip(names, counts, strict=True) if not count]:
             some = ", ".join(map(repr, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
-            lines.append(f"no training image has {counted(len(lacking), 'tag')}: {some}; nothing learns them")
+            lines.append(f"no training image has {counted(len(lacking), 'tags')}: {some}; nothing learns them")
         return lines
 
     def _tags(self, split: Split) -> np.ndarray:

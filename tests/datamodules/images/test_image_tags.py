@@ -156,6 +156,18 @@ def test_classes_of_other_formats_than_lists_are_refused(image_folder):
         read(image_folder({"cat": 2, "dog": 2}), classes=["dog", "cat"])
 
 
+def test_the_summary_says_that_images_have_no_tags(root):
+    write(root, ["path,cat,dog", "a.png,0,0", "b.png,0,0"])
+    write(root, ["path,cat,dog", "c.png,0,0"], "val.csv")
+    told = read(root).describe_classes()
+    assert len(told) == 2 and told[0].startswith("no val image") and "2 tags: 'cat', 'dog'" in told[1]
+
+
+def test_a_root_that_is_not_there_is_refused(tmp_path):
+    with refuses(DataError, "data.root", tmp_path / "none"):
+        ImageTags(str(tmp_path / "none"))
+
+
 def test_the_rarest_tag_of_an_image_is_its_stratum():
     data = ShapesTags(train=200, val=0, test=0, image_size=16)
     data.setup("fit")
