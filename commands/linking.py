@@ -33,7 +33,8 @@ def link(
     args, given = settings.model.init_args, settings.data.init_args
     if "classes" in args and data.classes is not None and not (judging and args.classes is not None):
         typed = None if args.classes == known.get("classes") else args.classes
-        args.classes = _classes(typed or known.get("classes"), list(data.classes), None if typed else checkpoint)
+        trained = f"the checkpoint {checkpoint}" if checkpoint else "the exported file"
+        args.classes = _classes(typed or known.get("classes"), list(data.classes), None if typed else trained)
     if "frames" in args and given.get("frames") is not None:
         args.frames = _frames(args.frames, given.frames, checkpoint)
     if given.get("channels") == 1:
@@ -106,10 +107,10 @@ def _see_gray(args: Namespace, known: dict[str, Any]) -> None:
         args.backbone.init_args.in_channels = built.get("in_channels", 1)
 
 
-def _classes(known: list[str] | None, found: list[str], checkpoint: Path | None) -> list[str]:
-    """Names come from the data; what was typed or what a checkpoint knows must agree."""
+def _classes(known: list[str] | None, found: list[str], trained: str | None) -> list[str]:
+    """Names come from the data; what was typed, or what is `trained` with others, must agree."""
     if known is not None and list(known) != found:
-        where = f"the checkpoint {checkpoint}" if checkpoint else "model.classes"
+        where = trained or "model.classes"
         missing, extra = [c for c in known if c not in found], [c for c in found if c not in known]
         what = (
             f"missing from the data: {missing[:5]}, not in {where}: {extra[:5]}"
@@ -118,7 +119,7 @@ def _classes(known: list[str] | None, found: list[str], checkpoint: Path | None)
         )
         remedy = "give data with its classes; predict, explain and features also take --data UnlabeledImages"
         remedy = remedy if missing or extra else "give them in that order, such as by --data.classes where it has them"
-        remedy = remedy if checkpoint else "leave model.classes out, which come from the data"
+        remedy = remedy if trained else "leave model.classes out, which come from the data"
         raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what}): {remedy}")
     return found
 

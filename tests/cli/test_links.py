@@ -20,6 +20,12 @@ def test_classes_are_those_of_the_data_and_in_the_order_of_the_checkpoint():
         link(settings, data, {"classes": ["cat", "dog"]}, Path("pets.ckpt"))
 
 
+def test_an_exported_file_is_at_fault_where_the_data_has_other_classes():
+    settings = Namespace(model=Namespace(init_args=Namespace(classes=None)), data=Namespace(init_args=Namespace()))
+    with refuses(DataError, "exported file", "'dog'"):
+        link(settings, SimpleNamespace(classes=["dog"]), {"classes": ["cat"]}, None)
+
+
 def test_typed_classes_are_at_fault_where_they_are_not_those_of_the_checkpoint():
     model = Namespace(init_args=Namespace(classes=["a", "b"]))
     settings = Namespace(model=model, data=Namespace(init_args=Namespace()))
