@@ -1,8 +1,9 @@
-"""The screen of `python cli.py` and `python cli.py --help`: commands, and every YAML in `tasks/` with a line."""
+"""The screen of `python cli.py` and `python cli.py --help`: commands, tasks, and pretraining methods of `tasks/`."""
 
 import shlex
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 COMMANDS = {
@@ -29,6 +30,9 @@ COMMANDS = {
     "backbones": "list and describe what --model.backbone takes",
 }
 
+PRETRAINING = "Pretraining: "
+"""Beginning of the first line of the YAMLs of pretraining methods."""
+
 
 def program() -> str:
     """This program as typed, for a shell: `graft`, or `python` with the path of cli.py."""
@@ -47,7 +51,8 @@ def usage(command: str) -> str:
 def overview() -> str:
     """The whole screen, at most 80 columns wide."""
     start = f"{program()} fit --config tasks/simclr.yaml"
-    files = sorted((Path(__file__).parents[1] / "tasks").glob("*.yaml"))
+    files = {file.stem: summary(file) for file in sorted((Path(__file__).parents[1] / "tasks").glob("*.yaml"))}
+    methods = ", ".join(name for name, words in files.items() if words.startswith(PRETRAINING))
     return "\n".join(
         [
             "Graft: pretrain one backbone, graft it onto any task.",
@@ -58,7 +63,10 @@ def overview() -> str:
             *(_line(name, words, 9) for name, words in COMMANDS.items()),
             "",
             "tasks:",
-            *(_line(file.stem, summary(file), 21) for file in files),
+            *(_line(name, words, 25) for name, words in files.items() if not words.startswith(PRETRAINING)),
+            "",
+            "pretraining of the backbone for all of them (docs/pretraining.md):",
+            *textwrap.wrap(methods, 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False),
             "",
             f"start here:    {start}",
             f"all settings:  {start} --help",
