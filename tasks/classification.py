@@ -1,8 +1,7 @@
 """Image classification: fine-tuned, from scratch, or as a linear probe."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
@@ -14,14 +13,12 @@ from modules.backbones.fold_batchnorm import folded
 from modules.backbones.size import published as published_size
 from modules.contracts import Batch, ConfigError, Prediction
 from modules.contracts.data_info import DataInfo, class_names
-from modules.decoding.crops import CropTest, CropTTA, Views, averaged_protocols, mean_over, mean_probabilities
+from modules.decoding.crops import CropTest, CropTTA, Views, averaged_protocols, mean_probabilities
 from modules.export import Classifier, Graph, Preprocess, image_graph
 from modules.heads import Linear, published
 from modules.heads.base import ClassificationHead, HeadFactory
-from modules.insight.targets import class_index, class_score
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.answers import answers, of_answers
-from modules.metrics.bootstrap.records import per_item
 from modules.training.adversarial_training import AdversarialTraining, Method
 from modules.training.growing import grow_head
 from modules.training.mixing import Mixing
@@ -133,11 +130,8 @@ class Classification(Calibrated, ClassificationTraining):
 
     def on_data(self, data: DataInfo, stage: str) -> None:
         super().on_data(data, stage)
-        if stage == "fit":
-            self.check_fit()
-            self.head.balance(data.class_counts)
-            if self.robust.method != "none":
-                rank_zero_info(f"adversarial training by {self.robust.method}: {self.robust.cost}")
+        if stage == "fit" and self.robust.method != "none":
+            rank_zero_info(f"adversarial training by {self.robust.method}: {self.robust.cost}")
 
     def _load(self) -> None:
         super()._load()
@@ -150,36 +144,17 @@ class Classification(Calibrated, ClassificationTraining):
         Raises:
             ConfigError: crops of larger images, which training does not see, or an ensemble.
         """
-        super().check_fit()
         if self.ensemble.runs:
             raise ConfigError("model.ensemble is about validate, test and predict: leave it out of fit")
-        if self.crop_test.tta.crops != "center":
-            raise ConfigError(
-                f"model.tta.crops {self.crop_test.tta.crops} is about validate, test and predict: leave it out of fit"
-            )
+        super().check_fit()
 
     def chance_loss(self) -> float | None:
         more = self.aux_loss_weight * len(self.auxiliaries)
         return None if self.published else (1 + more) * self.head.chance_loss(len(self.classes or ()))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to logits (B, C)."""
-        return self.answer(self.head, image)
-
-    @property
-    def initialized(self) -> tuple[nn.Module, Callable[[Tensor], object]]:
-        return self, self
-
     @property
     def classifier(self) -> nn.Module | None:
         return self.head.fc if self.published else None
-
-    def targets(self, batch: Batch, wanted: str | None = None) -> list[int]:
-        found = self(batch["image"]).argmax(1).tolist()
-        return found if wanted is None else [class_index(wanted, self.classes or ())] * len(found)
-
-    def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:
-        return class_score(self(batch["image"]), targets)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         if self.ensemble.runs:
@@ -187,38 +162,22 @@ class Classification(Calibrated, ClassificationTraining):
         network = Classifier(folded(self.backbone), self.head, self.crop_test, self.temperature)
         return {"model": image_graph(preprocess, self.backbone, network, ["label", "scores"])}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        self.crop_test.set_trained_size(checkpoint.get("datamodule_hyper_parameters", {}).get("image_size"))
-
-    def views_of(self, image: Tensor) -> Views:
-        """Logits (B, C) of each view of normalized images (B, 3, H, W), with the head that gave them."""
-        return [(self.head, list(self.crop_test.logits(self, self.backbone, self.head, image)))]
-
-    def _answer(self, image: Tensor) -> tuple[Views, Prediction]:
+    def predicted(self, image: Tensor) -> tuple[Views, Prediction]:
         """Views by all networks, and the prediction by their mean."""
         views = self.views_of(image) + self.ensemble.views(self, image)
         scores = mean_probabilities(views)
         return views, {"label": scores.argmax(1), "scores": scores}
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        return self.calibrated(self._answer(batch["image"])[1])
+        return self.calibrated(self.predicted(batch["image"])[1])
 
     def calibrated(self, prediction: Prediction) -> Prediction:
         return prediction if self.ensemble.runs else super().calibrated(prediction)
 
-    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        (views, prediction), label = self._answer(batch["image"]), batch["label"]
+    def judged(self, prediction: Prediction, true: Tensor, stage: Stage) -> Prediction:
         if stage == "test":
-            prediction = self.calibrated(prediction)
-        else:
-            self.collect(prediction, label)
-        self.score(prediction, batch, stage)
-        loss = mean_over(views, lambda head, logits: head.eval_loss(logits, label))
-        self.log_mean(stage, {"loss": loss}, len(label))
-        if stage == "test":
-            losses = mean_over(views, lambda head, logits: per_item(head.eval_loss, logits, label))
-            self.records.add(stage, loss=losses)
+            return self.calibrated(prediction)
+        self.collect(prediction, true)
         return prediction
 
     def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:

@@ -1,27 +1,42 @@
-"""Training step of image classification: mixing, adversarial images, consistency of views, auxiliary classifiers."""
+"""Steps of image classification: mixing, adversarial images, consistency of views, auxiliary classifiers, crops."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from modules.backbones.auxiliary import auxiliaries
-from modules.contracts import Batch, ConfigError, check_range
+from modules.contracts import Batch, ConfigError, Prediction, check_range
+from modules.contracts.data_info import DataInfo
+from modules.decoding.crops import CropTest, Views, mean_over
 from modules.heads.base import ClassificationHead
+from modules.insight.targets import class_index, class_score
 from modules.losses.classification import jensen_shannon
+from modules.metrics.bootstrap.records import per_item
 from modules.training.adversarial_training import AdversarialTraining
 from modules.training.mixing import Mixer, Mixing
 from modules.training.mixing.mixer import UNMIXED, Mix, gradient_saliency
 from modules.training.teacher_hash import check_teacher, save_teacher
+from tasks.base import Stage
 from tasks.logit_distillation import Distill, LogitTeacher
 from tasks.vision import VisionTask
 
 
 class ClassificationTraining(VisionTask):
-    """Base of `Classification`: its training step, and the checks of what changes it."""
+    """Base of the classifications of images: training and evaluation steps, and the checks of what changes them.
+
+    `head` and `crop_test` are those of the task.
+    """
 
     head: ClassificationHead
+    crop_test: CropTest
+
+    def on_data(self, data: DataInfo, stage: str) -> None:
+        super().on_data(data, stage)
+        if stage == "fit":
+            self.check_fit()
+            self.head.balance(data.class_counts)
 
     def configure_mixing(self, mixup: float, cutmix: float, mixing: Mixing) -> None:
         """Set how batches are mixed; see `Classification`.
@@ -110,6 +125,44 @@ class ClassificationTraining(VisionTask):
             batch["image"], *batch["views"] = batch["views"]
         return super().on_after_batch_transfer(batch, dataloader_idx)
 
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalized images (B, 3, H, W) to logits (B, C)."""
+        return self.answer(self.head, image)
+
+    @property
+    def initialized(self) -> tuple[nn.Module, Callable[[Tensor], object]]:
+        return self, self
+
+    def targets(self, batch: Batch, wanted: str | None = None) -> list[int]:
+        found = self(batch["image"]).argmax(1).tolist()
+        return found if wanted is None else [class_index(wanted, self.classes or ())] * len(found)
+
+    def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:
+        return class_score(self(batch["image"]), targets)
+
+    def views_of(self, image: Tensor) -> Views:
+        """Logits (B, C) of each view of normalized images (B, 3, H, W), with the head that gave them."""
+        return [(self.head, list(self.crop_test.logits(self, self.backbone, self.head, image)))]
+
+    def predicted(self, image: Tensor) -> tuple[Views, Prediction]:
+        """Views by all networks, and the prediction by their mean."""
+        raise NotImplementedError
+
+    def judged(self, prediction: Prediction, true: Tensor, stage: Stage) -> Prediction:
+        """The prediction of a batch of val or test as it is scored; here as it is."""
+        return prediction
+
+    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
+        (views, prediction), true = self.predicted(batch["image"]), self.true(batch)
+        prediction = self.judged(prediction, true, stage)
+        self.score(prediction, batch, stage)
+        loss = mean_over(views, lambda head, logits: head.eval_loss(logits, true))
+        self.log_mean(stage, {"loss": loss}, len(true))
+        if stage == "test":
+            losses = mean_over(views, lambda head, logits: per_item(head.eval_loss, logits, true))
+            self.records.add(stage, loss=losses)
+        return prediction
+
     def true(self, batch: Batch) -> Tensor:
         """Classes int64 (B,) of a batch, or probabilities float (B, C)."""
         return batch["label"]
@@ -151,6 +204,7 @@ class ClassificationTraining(VisionTask):
         if self.distill is not None:
             check_teacher(checkpoint, self.distill.source, self.distill.hash, "model.distill.teacher")
         super().on_load_checkpoint(checkpoint)
+        self.crop_test.set_trained_size(checkpoint.get("datamodule_hyper_parameters", {}).get("image_size"))
 
     def check_sides(self, sides: dict[str, int]) -> None:
         super().check_sides(sides)
@@ -160,9 +214,18 @@ class ClassificationTraining(VisionTask):
                 self.distill.check_side(self, side, option)
 
     def check_fit(self) -> None:
+        """Refuse settings that training cannot go with.
+
+        Raises:
+            ConfigError: crops of larger images, which training does not see.
+        """
         super().check_fit()
         if self.distill is not None:
             self.distill.load(self)
+        if self.crop_test.tta.crops != "center":
+            raise ConfigError(
+                f"model.tta.crops {self.crop_test.tta.crops} is about validate, test and predict: leave it out of fit"
+            )
 
     def _mix(self, batch: Batch, index: int) -> Mix:
         """The mixing of a batch in training, a function of seed, epoch and batch."""

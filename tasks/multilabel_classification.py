@@ -1,8 +1,7 @@
 """Image classification with any number of classes per image."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -10,14 +9,12 @@ from torch import Tensor, nn
 
 from modules.backbones.fold_batchnorm import folded
 from modules.contracts import Batch, ConfigError, Prediction
-from modules.contracts.data_info import DataInfo, class_names
-from modules.decoding.crops import CropTest, CropTTA, Views, averaged_protocols, mean_over, mean_probabilities
+from modules.contracts.data_info import class_names
+from modules.decoding.crops import CropTest, CropTTA, Views, averaged_protocols, mean_probabilities
 from modules.export import Graph, Preprocess, TagClassifier, image_graph
 from modules.heads import Linear
 from modules.heads.base import ClassificationHead, HeadFactory
-from modules.insight.targets import class_index, class_score
 from modules.metrics.bootstrap import Statistic
-from modules.metrics.bootstrap.records import per_item
 from modules.metrics.bootstrap.tags import of_tags
 from modules.metrics.multilabel import best_thresholds, summarize
 from modules.metrics.score_bank import ScoreBank
@@ -87,71 +84,24 @@ class MultilabelClassification(ClassificationTraining):
         self.protocols = averaged_protocols(known, tta, 1)  # pyrefly: ignore[read-only]
         self.scores = nn.ModuleDict({stage: ScoreBank(len(classes), tags=True) for stage in ("val", "test")})
 
-    def on_data(self, data: DataInfo, stage: str) -> None:
-        super().on_data(data, stage)
-        if stage == "fit":
-            self.check_fit()
-            self.head.balance(data.class_counts)
-
-    def check_fit(self) -> None:
-        """Refuse settings that training cannot go with.
-
-        Raises:
-            ConfigError: crops of larger images, which training does not see.
-        """
-        super().check_fit()
-        if self.crop_test.tta.crops != "center":
-            raise ConfigError(
-                f"model.tta.crops {self.crop_test.tta.crops} is about validate, test and predict: leave it out of fit"
-            )
-
     def chance_loss(self) -> float:
         return self.head.chance_loss(len(self.classes or ()))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) to logits (B, C)."""
-        return self.answer(self.head, image)
-
     def true(self, batch: Batch) -> Tensor:
         return batch["tags"].float()
-
-    @property
-    def initialized(self) -> tuple[nn.Module, Callable[[Tensor], object]]:
-        return self, self
-
-    def targets(self, batch: Batch, wanted: str | None = None) -> list[int]:
-        found = self(batch["image"]).argmax(1).tolist()
-        return found if wanted is None else [class_index(wanted, self.classes or ())] * len(found)
-
-    def target_score(self, batch: Batch, targets: Sequence[int]) -> Tensor:
-        return class_score(self(batch["image"]), targets)
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         network = TagClassifier(folded(self.backbone), self.head, self.crop_test, self.thresholds)
         return {"model": image_graph(preprocess, self.backbone, network, ["tags", "scores"])}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        self.crop_test.set_trained_size(checkpoint.get("datamodule_hyper_parameters", {}).get("image_size"))
-
-    def _answer(self, image: Tensor) -> tuple[Views, Prediction]:
+    def predicted(self, image: Tensor) -> tuple[Views, Prediction]:
         """Views, and the prediction by their mean."""
-        views: Views = [(self.head, list(self.crop_test.logits(self, self.backbone, self.head, image)))]
+        views = self.views_of(image)
         scores = mean_probabilities(views)
         return views, {"tags": scores >= self.thresholds.to(scores.device), "scores": scores}
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
-        return self._answer(batch["image"])[1]
-
-    def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
-        (views, prediction), true = self._answer(batch["image"]), self.true(batch)
-        self.score(prediction, batch, stage)
-        loss = mean_over(views, lambda head, logits: head.eval_loss(logits, true))
-        self.log_mean(stage, {"loss": loss}, len(true))
-        if stage == "test":
-            losses = mean_over(views, lambda head, logits: per_item(head.eval_loss, logits, true))
-            self.records.add(stage, loss=losses)
-        return prediction
+        return self.predicted(batch["image"])[1]
 
     def score(self, prediction: Prediction, batch: Batch, stage: Stage) -> Prediction:
         self._scores(stage).update(prediction["scores"], batch["tags"])
