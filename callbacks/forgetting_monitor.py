@@ -11,10 +11,9 @@ from callbacks.figures.curve import curves
 from callbacks.figures.log import log_figure
 from callbacks.knn import KNN
 from datamodules import DataModule
-from modules.contracts import ConfigError, DataError
+from modules.contracts import ConfigError, DataError, naming
 from modules.metrics.bootstrap import Statistic
 from modules.training.checkpoint_file import run_file
-from modules.training.teacher_hash import naming
 from modules.training.trusted import trusted_settings
 
 

@@ -117,6 +117,11 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path} is no CSV after line {rows.line_num:,}: {error}") from error
 
 
+def header_word(cell: str) -> str:
+    """A header in lower case without signs, by which its column is known."""
+    return re.sub("[^a-z]", "", cell.lower())
+
+
 def _western(data: bytes, name: str, error: UnicodeDecodeError) -> str:
     try:
         if b"\0" in data:

@@ -9,11 +9,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from modules.backbones.size import check_stride, size_error, zeros
-from modules.contracts import ConfigError, check_range
+from modules.contracts import ConfigError, check_range, naming
 from modules.losses.distillation import soft_targets
 from modules.training.checkpoint_file import read_checkpoint, run_file
 from modules.training.fingerprint import fingerprint
-from modules.training.teacher_hash import naming
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ class Video(Calibrated, ClipInput):
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         network = deepcopy(ClipClassifier(merged(self.backbone), self.fusion, self.head)).eval()
-        settings = {"frames": self.frames, "temperature": self.temperature}
-        return {"model": clip_graph(preprocess, self.backbone, network, ["label", "scores"], **settings)}
+        outputs, settings = ["label", "scores"], {"temperature": self.temperature}
+        return {"model": clip_graph(preprocess, self.backbone, network, outputs, self.frames, **settings)}
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         return self.calibrated(self._average_views(self.head.probabilities(self(batch["video"])), len(batch["id"])))

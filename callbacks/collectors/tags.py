@@ -16,7 +16,7 @@ from callbacks.figures.base import PLAIN, RIGHT, WRONG, shorten, shorten_start
 from callbacks.figures.cooccurrence import cooccurrence
 from callbacks.figures.grids import grid
 from callbacks.results.table import class_table
-from callbacks.writers.per_class import write_per_class
+from callbacks.writers.per_class import rates, write_per_class
 from callbacks.writers.tags import named
 from modules.contracts import Backbone, Batch, Prediction
 
@@ -62,9 +62,7 @@ class TagCollector(Collector):
     def per_class(self, task: LightningModule) -> dict[str, np.ndarray]:
         """Metrics of each class (C,): `count` images that have it, `precision`, `recall`, `f1`, and its `threshold`."""
         true, found, right = (one.diagonal() for one in self._counts())
-        with np.errstate(invalid="ignore", divide="ignore"):
-            metrics = {"precision": right / found, "recall": right / true, "f1": 2 * right / (true + found)}
-        return {"count": true, **metrics, "threshold": cast(Tensor, task.thresholds).double().numpy()}
+        return rates(right, true, found) | {"threshold": cast(Tensor, task.thresholds).double().numpy()}
 
     def _counts(self) -> np.ndarray:
         counts = cast(Tensor, self.counts)

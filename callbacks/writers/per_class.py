@@ -17,7 +17,11 @@ def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         `count` true samples, `precision`, `recall` and `f1`, each (C,).
     """
-    right, true, predicted = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+    return rates(matrix.diagonal(), matrix.sum(1), matrix.sum(0))
+
+
+def rates(right: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """The same from counts of right, true and predicted ones, int64 (C,) each."""
     with np.errstate(invalid="ignore", divide="ignore"):
         metrics = {"precision": right / predicted, "recall": right / true, "f1": 2 * right / (true + predicted)}
     return {"count": true, **metrics}

@@ -1,5 +1,6 @@
 """Predicted classes of images with several, and their probabilities, as CSV."""
 
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from callbacks.writers.base import Source
@@ -28,6 +29,6 @@ class TagFile(Table):
         self.write([*names, *row] for *names, row in zip(batch["id"], *columns, scores, strict=True))
 
 
-def named(tags: list[int] | list[bool], classes: list[str]) -> list[str]:
+def named(tags: Iterable, classes: Sequence[str]) -> list[str]:
     """Names of the classes that are set, (C,)."""
     return [name for name, tag in zip(classes, tags, strict=True) if tag]

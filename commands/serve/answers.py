@@ -11,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from callbacks.writers.masks import encode_map
+from callbacks.writers.tags import named
 from modules.contracts.palette import RGB
 from modules.contracts.palette import palette as default_palette
 
@@ -59,12 +60,10 @@ def answer(found: dict[str, Any], meaning: Meaning, form: Form) -> dict[str, Any
         return {"features": _numbers(found["features"])}
     if "text" in found:
         return {key: found[key] for key in ("text", "alternatives", "finished", "cut") if key in found}
-    if "tags" in found:
-        scores = sorted(zip(found["scores"].tolist(), meaning.classes, strict=True), key=lambda one: -one[0])
-        named = [name for name, tag in zip(meaning.classes, found["tags"], strict=True) if tag]
-        return {"tags": named, "scores": {name: _number(score) for score, name in scores[: form.top]}}
     order = np.argsort(-found["scores"], kind="stable")[: form.top]
     scores = {meaning.classes[i]: _number(found["scores"][i]) for i in order.tolist()}
+    if "tags" in found:
+        return {"tags": named(found["tags"], meaning.classes), "scores": scores}
     return {"label": meaning.classes[found["label"]], "scores": scores}
 
 

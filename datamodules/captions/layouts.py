@@ -1,6 +1,5 @@
 """Published layouts of image captions: CSV, Flickr8k, COCO and Karpathy's splits."""
 
-import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,7 +8,7 @@ from datamodules.captions import coco_json
 from datamodules.captions.caption_data import CaptionData, Listed
 from datamodules.setting_roles import Role
 from datamodules.split_names import split_named
-from datamodules.text_files import Row, read_lines, read_rows, read_text
+from datamodules.text_files import Row, header_word, read_lines, read_rows, read_text
 from modules.contracts import DataError
 
 COLUMNS = {
@@ -43,7 +42,7 @@ class CaptionTable(CaptionData):
 
     def listed(self) -> tuple[Path, dict[Split, Listed]]:
         header, *rows = [*read_rows(self.root)] or [Row(1, [])]
-        cells = [re.sub("[^a-z]", "", cell.lower()) for cell in header.cells]
+        cells = [header_word(cell) for cell in header.cells]
         columns = {part: next((cells.index(n) for n in names if n in cells), None) for part, names in COLUMNS.items()}
         if columns["image"] is None or columns["caption"] is None:
             raise DataError(f"{self.root} has columns {', '.join(header.cells)}: it needs image and caption")

@@ -14,6 +14,7 @@ from datamodules.segmentation.files import encoded
 from datamodules.setting_roles import Role
 from datamodules.source import Files
 from datamodules.split_data import Samples
+from datamodules.text_files import header_word
 from modules.contracts import ConfigError, DataError, suggest
 from modules.contracts.data_info import class_names
 
@@ -92,7 +93,7 @@ def _column(header: list[str], wanted: str | None, tables: LabelTables) -> str:
     Raises:
         DataError: there is none.
     """
-    plain = {re.sub("[^a-z]", "", name.lower()): name for name in reversed(header)}
+    plain = {header_word(name): name for name in reversed(header)}
     found = wanted if wanted in header else None if wanted else next((plain[n] for n in LABEL if n in plain), None)
     if found is None:
         asked = f"no column {wanted!r}" if wanted else "no column label (or class, category, target)"

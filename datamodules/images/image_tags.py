@@ -1,8 +1,8 @@
 """Images with several classes each: tags in a table, objects of a detection data set, or class folders with copies."""
 
 import hashlib
-import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.class_folders import ClassFolders
-from datamodules.detection.formats import detect, read
+from datamodules.detection.formats import Found, detect, read
 from datamodules.finding import find_images
 from datamodules.images.image_table import index_of, ordered
 from datamodules.images.label_tables import Entry, LabelTables, find_tables
@@ -21,6 +21,7 @@ from datamodules.segmentation.files import encoded
 from datamodules.setting_roles import Role
 from datamodules.source import Files
 from datamodules.split_data import Samples
+from datamodules.text_files import header_word
 from modules.contracts import ConfigError, DataError
 
 TAGS = ("tags", "tag", "labels", "classes", "categories", "label", "class", "category", "attributes")
@@ -33,9 +34,8 @@ class ImageTags(TaggedImages):
 
     A table (CSV: `root/train.csv`, `val.csv`, `test.csv`, or one with a column `split`) has a column `path`, and a
     column `tags` with a list, "cat|dog" or "['cat', 'dog']", or a column of 0 and 1 for each tag; rows of one image add
-    up. Of annotated
-    objects (COCO, YOLO, Pascal VOC, ...) an image has the classes that it shows, crowds and difficult ones too. In
-    class folders an image has those in which a file of its name and content lies.
+    up. Of annotated objects (COCO, YOLO, Pascal VOC, ...) an image has the classes that it shows, crowds and difficult
+    ones too. In class folders an image has those in which a file of its name and content lies.
 
     Args:
         root: the folder, or one table.
@@ -67,7 +67,8 @@ class ImageTags(TaggedImages):
         super().__init__(**kwargs)
         self.root = Path(root).expanduser()
         self._sources: Sources
-        kind, self.remarks = _format(self.root) if format == "auto" else (format, [])
+        self.remarks: list[str] = []
+        kind, objects = _format(self.root) if format == "auto" else (format, None)
         if kind != "table" and (classes is not None or separator is not None):
             raise ConfigError(f"data.classes and data.separator are of tables, but {self.root} has {kind}: remove them")
         if kind == "table":
@@ -75,7 +76,7 @@ class ImageTags(TaggedImages):
             self.skipped = [*tables.missing]
             self.classes, self._sources, self.remarks = _from_table(tables, classes, separator)
         elif kind == "objects":
-            self._from_objects()
+            self._from_objects(objects or detect(self.root))
         else:
             self.folders = ClassFolders(self.root, find_images, "images", "UnlabeledImages")
             self.classes, self.unlabeled = self.folders.classes, self.folders.unlabeled
@@ -87,9 +88,9 @@ class ImageTags(TaggedImages):
     def more(self) -> list[str]:
         return [*super().more(), *self.remarks]
 
-    def _from_objects(self) -> None:
+    def _from_objects(self, detected: Found) -> None:
         """Take the classes of the objects of each image."""
-        kind, sentence = detect(self.root)
+        kind, sentence = detected
         with pixel_limit(self.max_pixels):
             found = read(self.root, kind, False, self.on_error)
         self.classes, self.skipped = found.classes, [*found.skipped]
@@ -101,8 +102,8 @@ class ImageTags(TaggedImages):
             self._sources[split] = Files(source.files.root, source.files.paths, None, tags=tags)
 
 
-def _format(root: Path) -> tuple[str, list[str]]:
-    """Format of the annotations below a root.
+def _format(root: Path) -> tuple[str, Found | None]:
+    """Format of what is below a root, and of its annotations of objects.
 
     Raises:
         DataError: no such folder, or annotations of objects that cannot be used, and nothing else.
@@ -110,18 +111,18 @@ def _format(root: Path) -> tuple[str, list[str]]:
     if not root.exists():
         raise DataError(f"data.root {root} does not exist: give the folder of the images or their table")
     if root.is_file():
-        return "table", []
+        return "table", None
     try:
-        detect(root)
+        return "objects", detect(root)
     except DataError as error:
-        try:
-            return "table" if find_tables(root) else "folders", []
-        except DataError:
-            if not (root.is_dir() and any(p.is_dir() and find_images(p) for p in root.iterdir())):
-                known = "a table train.csv, annotations of objects (COCO, YOLO, VOC, ...), or class folders"
-                raise DataError(f"{root} has no tags of images: {known}") from error
-            return "folders", []
-    return "objects", []
+        lacking = error
+    with suppress(DataError):
+        find_tables(root)
+        return "table", None
+    if any(path.is_dir() and find_images(path) for path in root.iterdir()):
+        return "folders", None
+    known = "a table train.csv, annotations of objects (COCO, YOLO, VOC, ...), or class folders"
+    raise DataError(f"{root} has no tags of images: {known}") from lacking
 
 
 def _from_table(
@@ -155,7 +156,7 @@ def _list_column(tables: LabelTables, every: list[Entry]) -> str | None:
     Raises:
         DataError: a table lacks it.
     """
-    plain = [{re.sub("[^a-z]", "", name.lower()): name for name in reversed(header)} for header in tables.headers]
+    plain = [{header_word(name): name for name in reversed(header)} for header in tables.headers]
     column = next((columns[name] for columns in plain for name in TAGS if name in columns), None)
     if column is None or (len(tables.headers[0]) > 1 and all(is_flag(c) for e in every for c in e.cells.values())):
         return None

@@ -1,6 +1,5 @@
 """Tables of images: CSV files with a row for each image, its path and what is said of it."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from datamodules.base import Split
 from datamodules.file_names import locate
 from datamodules.finding import SUFFIXES as IMAGE_SUFFIXES
 from datamodules.split_names import NAMES, split_lists, split_named
-from datamodules.text_files import Row, read_rows
+from datamodules.text_files import Row, header_word, read_rows
 from modules.contracts import DataError
 
 SUFFIXES = (".csv", ".tsv")
@@ -73,7 +72,7 @@ class LabelTables:
     def _rows(self, file: Path, known: Split | None) -> Iterator[tuple[Split, str, str, dict[str, str]]]:
         """Split, place, path and other cells of each row."""
         header, *rows = [*read_rows(file)] or [Row(1, [])]
-        plain = [re.sub("[^a-z]", "", cell.lower()) for cell in header.cells]
+        plain = [header_word(cell) for cell in header.cells]
         path, split = (next((plain.index(one) for one in names if one in plain), None) for names in (PATH, SPLIT))
         if path is None:
             raise DataError(

@@ -2,7 +2,7 @@
 
 from modules.contracts.backbone import Backbone, Features, Maps, Weights
 from modules.contracts.batches import GREEDY, IGNORE, SURPLUS, Batch, Prediction
-from modules.contracts.errors import ConfigError, DataError, check_range, check_sizes, regular, suggest, writing
+from modules.contracts.errors import ConfigError, DataError, check_range, check_sizes, naming, regular, suggest, writing
 from modules.contracts.parts import Fusion, FusionFactory, Neck, NeckFactory
 from modules.contracts.pixels import LUMA, pixel_scale, refuse_raw, with_channels
 from modules.contracts.words import counted, from_here
@@ -28,6 +28,7 @@ __all__ = [
     "check_sizes",
     "counted",
     "from_here",
+    "naming",
     "pixel_scale",
     "refuse_raw",
     "regular",

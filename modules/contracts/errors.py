@@ -68,6 +68,15 @@ def regular(path: Path) -> Path:
 
 
 @contextmanager
+def naming(option: str) -> Iterator[None]:
+    """Put the option in front of the sentence on data that cannot be read."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{option}: {error}") from error
+
+
+@contextmanager
 def writing(path: Path, option: str = "--run_dir") -> Iterator[None]:
     """Turn an OSError, such as a full disk or a read-only folder, into a DataError of one sentence.
 

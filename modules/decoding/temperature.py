@@ -2,11 +2,12 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 from torch import Tensor
 
 LEAST = 1e-12
 RANGE = 0.05, 20.0
-"""Of temperatures."""
+"""Lowest and highest temperature."""
 
 
 def scaled(scores: Tensor, temperature: float) -> Tensor:
@@ -26,7 +27,6 @@ def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
 
     def loss(inverse: float) -> float:
         one = logs * inverse
-        top = one.max(1)
-        return float(np.mean(top + np.log(np.exp(one - top[:, None]).sum(1)) - one[rows, labels]))
+        return float(np.mean(logsumexp(one, 1) - one[rows, labels]))
 
     return float(1 / minimize_scalar(loss, bounds=(1 / RANGE[1], 1 / RANGE[0]), method="bounded").x)

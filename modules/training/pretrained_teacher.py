@@ -9,16 +9,16 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from modules.backbones.size import check_stride, size_error, zeros
-from modules.contracts import Backbone, ConfigError, DataError
+from modules.contracts import Backbone, ConfigError, DataError, naming
 from modules.contracts.repositories import is_repository
 from modules.training.fingerprint import fingerprint
 from modules.training.hub import repository_about
 from modules.training.metadata import ARGUMENTS, CHANGED, check_about
-from modules.training.teacher_hash import naming, same_source
+from modules.training.teacher_hash import same_source
 from modules.training.transfer import described_backbone, load_backbone, read_weights, weights_file
 
 KEPT = ("name", "small_images", *CHANGED, *ARGUMENTS)
-"""What a teacher's weights say of its network, by which it is built."""
+"""Facts in a teacher's weights by which its network is built."""
 
 
 class PretrainedTeacher:

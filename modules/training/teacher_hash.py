@@ -1,7 +1,5 @@
 """Hash of a teacher's weights in its student's checkpoints: it is saved nowhere, and may be another one later."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +30,6 @@ def check_teacher(checkpoint: dict[str, Any], source: str, weights: str, option:
             f"{option} {source} has other weights than those that the student has learned from: put these back, or "
             f"give the new ones by another path"
         )
-
-
-@contextmanager
-def naming(option: str) -> Generator[None]:
-    """Put the option in front of the sentence on data that cannot be read."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{option}: {error}") from error
 
 
 def same_source(first: str, second: str) -> bool:

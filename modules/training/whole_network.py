@@ -62,7 +62,7 @@ def load_network(
         ConfigError: it is of another task.
     """
     path = run_file(source)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, mapped=True)
     if (made := checkpoint.get("task", name)) != name:
         raise ConfigError(
             f"model.init_from {source} is a run of {made}, but this is {name}: take its backbone by --model.weights"
