@@ -39,7 +39,7 @@ class Watched(Classification):
     def __init__(self, path: Path, **settings):
         optim = Optim(lr=0.05, warmup=0, schedule="constant")
         super().__init__(**{"backbone": "test_resnet", "classes": ["a", "b"], "optim": optim} | settings)
-        self.path, self.trained, self.judged = path, [], []
+        self.path, self.trained, self.validated = path, [], []
 
     def on_train_start(self) -> None:
         self.trained.append(state(self))
@@ -48,7 +48,7 @@ class Watched(Classification):
         self.trained.append(state(self))
 
     def validation_step(self, batch, index):
-        self.judged.append(state(self))
+        self.validated.append(state(self))
         return super().validation_step(batch, index)
 
     def on_train_epoch_end(self) -> None:
@@ -89,7 +89,7 @@ def test_validation_and_checkpoints_have_the_averages_and_training_goes_on_witho
     expected = averaged(model.trained[::accumulated], DECAY)
     assert (expected["backbone.net.bn1.running_mean"] - model.trained[-1]["backbone.net.bn1.running_mean"]).any()
     saved = torch.load(model.path, weights_only=True)
-    for found in (model.judged[0], saved["state_dict"], state(model)):  # the last one: when training is over
+    for found in (model.validated[0], saved["state_dict"], state(model)):  # the last one: when training is over
         assert_same(found, expected)
     assert_same(saved["current_model_state"], model.trained[-1])
 
@@ -106,7 +106,7 @@ def test_weights_of_such_a_checkpoint_are_the_averages(tmp_path):
     fit(model)
     load_backbone(backbone, str(model.path))
     assert_same(
-        state(backbone), {k.removeprefix("backbone."): v for k, v in model.judged[0].items() if "backbone" in k}
+        state(backbone), {k.removeprefix("backbone."): v for k, v in model.validated[0].items() if "backbone" in k}
     )
 
 
