@@ -29,10 +29,10 @@ class MaskQueryHead(Head):
     """
 
     @abstractmethod
-    def forward(
+    def forward(  # pyrefly: ignore[bad-override]
         self, image: Tensor, maps: list[Tensor], targets: list[Target] | None = None
     ) -> tuple[Queries, dict[str, Tensor]]:
-        """Queries, and losses where there are targets.
+        """Answers of the queries, and losses where there are targets.
 
         Args:
             image: (B, 3, H, W), normalized; the size counts for most heads.
