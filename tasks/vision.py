@@ -169,7 +169,11 @@ class VisionTask(InitialWeights):
             parameter.requires_grad_(name in self.trainable and name in used)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self.drop_block.set_progress(self.trainer.global_step / max(1, total_steps(self.trainer)))
+        progress = self.trainer.global_step / max(1, total_steps(self.trainer))
+        self.drop_block.set_progress(progress)
+        for part in self.children():
+            if isinstance(part, Head):
+                part.set_progress(progress)
 
     def train(self, mode: bool = True) -> "VisionTask":
         super().train(mode)
