@@ -31,8 +31,8 @@ class Head(nn.Module, ABC):
     def forward(self, *inputs: Any) -> Any:
         """Maps, fine to coarse, or pooled features (B, D) where the head `pools`, to the output of its kind."""
 
-    def set_progress(self, progress: float) -> None:  # noqa: B027
-        """Take the share of the training that is done, 0..1, before each of its steps; most heads have no use for it."""
+    def set_progress(self, progress: float) -> None:
+        """Take the share of the training that is done, 0..1, before each of its steps; most heads ignore it."""
 
     @classmethod
     def build(cls, factory: "HeadFactory[Self]", features: Features, outputs: int) -> Self:
