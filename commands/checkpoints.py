@@ -134,10 +134,10 @@ def latest_run(path: Path) -> Path:
 def resolve_weights(weights: str) -> str:
     """Resolve the path in --model.weights, because the link `latest` may lead elsewhere tomorrow.
 
-    It is relative to the working directory where it lies below it. `none`, `pretrained` and repositories of the hub
-    stay as they are.
+    It is relative to the working directory where it lies below it. `none`, `pretrained`, `torchvision` and
+    repositories of the hub stay as they are.
     """
-    if weights in ("none", "pretrained") or weights.startswith(HUB):
+    if weights in ("none", "pretrained", "torchvision") or weights.startswith(HUB):
         return weights
     if weights.startswith(FOLDER):
         return FOLDER + resolve_weights(weights.removeprefix(FOLDER))

@@ -41,7 +41,7 @@ class Detection(VisionTask):
             a ViT becomes a pyramid first (Li et al. 2022).
         fit_anchors: choose the sizes of the anchors by k-means on the boxes of the training images, before training;
             null does so where the head's own reach less than 90 % of these boxes by an IoU of 0.5, and keeps sizes that
-            were given.
+            were given or come with `init_from`.
         freeze_norm: freeze the backbone's batch norms, with their statistics: for small batches with `weights`.
         tta: test-time augmentation: merge the detections of flipped and resized images.
         tile_size: side in pixels of the tiles that larger images are cut into outside of training; null takes the whole
@@ -101,7 +101,8 @@ class Detection(VisionTask):
             return
         sizes = data.box_sizes()
         if sizes is not None or self.fit_anchors:
-            line = self.head.settle_anchors(np.zeros((0, 2)) if sizes is None else sizes, self.fit_anchors)
+            fit = False if self.init_from and self.fit_anchors is None else self.fit_anchors  # its weights know its own
+            line = self.head.settle_anchors(np.zeros((0, 2)) if sizes is None else sizes, fit)
             rank_zero_info(line or f"{type(self.head).__name__} has no anchors")
 
     def train(self, mode: bool = True) -> "Detection":

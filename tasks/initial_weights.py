@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from modules.contracts import Backbone, ConfigError
 from modules.contracts.data_info import DataInfo
 from modules.training.initialization import Init, initialize_network, unit_variance
+from modules.training.published import WORD, is_published, published_start
 from modules.training.transfer import load_backbone
-from modules.training.whole_network import load_network
+from modules.training.whole_network import load_network, run_start
 from tasks.image_input import ImageInput
 
 LSUV_IMAGES, LSUV_CLIPS = 32, 4
@@ -25,8 +26,9 @@ class InitialWeights(ImageInput):
             library's file, or `pretrained` to download that; `hf-hub:OWNER/NAME` of the Hugging Face hub, or a folder
             `local-dir:PATH`, in timm's format; null initializes at random. Layers behind the last map
             that a file of an older version lacks are initialized at random, and the log names them.
-        init_from: earlier run of the same task, with whose whole network this one begins: backbone, neck and head. Of
-            the head the classes are kept whose names both have; others are new.
+        init_from: earlier run of the same task, with whose whole network this one begins: backbone, neck and head; or
+            `torchvision`, or a file of its, for the detector or segmentation network that it publishes with this
+            backbone and head. Of the head the classes are kept whose names both have; others are new.
         init: initialization of all convolutions and linear layers of the backbone, of classification those of the head
             too, instead of the network's own; `lsuv` scales each layer to unit variance on training images.
         init_std: standard deviation of `init` gaussian.
@@ -48,6 +50,8 @@ class InitialWeights(ImageInput):
         super().__init__(**kwargs)
         if weights and init_from:
             raise ConfigError("model.init_from takes the backbone of its run too: leave model.weights out")
+        if weights == WORD:
+            raise ConfigError("model.weights is of the backbone alone: begin by --model.init_from torchvision")
         if init and init_from:
             raise ConfigError(f"model.init is {init}, but model.init_from gives all weights: leave one of them out")
         self.init_from = init_from
@@ -131,8 +135,12 @@ class InitialWeights(ImageInput):
                 f"model.init_from is of tasks with classes, but {type(self).__name__} has none: take the backbone of "
                 "the run by --model.weights"
             )
-        rest = load_network(self, type(self).__name__, source, self.classes, self.remake_head)  # refuses what is no run
-        rank_zero_info(load_backbone(self.backbone, source))
+        if is_published(source):
+            start = published_start(source, self.backbone, self.head)
+        else:
+            start = run_start(type(self).__name__, source)  # refuses what is no run
+        rest = load_network(self, start, self.classes, self.remake_head)
+        rank_zero_info(load_backbone(self.backbone, start.backbone or source))
         rank_zero_info(rest)
         self.loaded = True
 

@@ -27,7 +27,7 @@ from modules.training.lora_file import apply_lora, scale_of, trained_tensors
 from modules.training.metadata import ARGUMENTS, advice, check_about, check_changed
 
 
-def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None = None) -> str:
+def load_backbone(backbone: Backbone, source: str | Weights, classifier: nn.Module | None = None) -> str:
     """Load weights into `backbone`; returns a line with their number and source.
 
     A VGG takes those of a shallower VGG as its paper does: see `deepen`. Exports of versions that ended the backbone at
@@ -37,14 +37,16 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
     Args:
         backbone: changed in place: all tensors, `mean` and `std` when the source has them, and `untrained`.
         source: a run directory, a `.ckpt` of any task, a `backbone.safetensors`, `hf-hub:OWNER/NAME` or
-            `local-dir:PATH` in timm's format, or `pretrained` for the weights of the backbone's library.
+            `local-dir:PATH` in timm's format, or `pretrained` for the weights of the backbone's library; or what
+            was read.
         classifier: takes the library's classifier, which the source must have.
 
     Raises:
         DataError: no such file, or not a checkpoint; never unpickles anything but tensors and plain values.
         ConfigError: weights of another architecture; names the tensors that do not fit.
     """
-    found = tensors, about, label, last = _read(backbone, source)
+    found = source if isinstance(source, Weights) else _read(backbone, source)
+    tensors, about, label, last = found
     check_about(about, label)
     check_changed(backbone, about, label)
     epoch = f", epoch {about['epoch']}" if "epoch" in about else ""
@@ -54,7 +56,7 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
         _take_statistics(backbone, about)
         return f"{said}, with {len(tensors)} tensors that LoRA trained from {label}{epoch}"
     if is_deeper(backbone, about.get("name", "")):
-        return f"{_load_shallower(backbone, source, found, classifier)}{epoch}; all its other layers start afresh"
+        return f"{_load_shallower(backbone, found, classifier)}{epoch}; all its other layers start afresh"
     tensors = adapt_time(adapt_channels(tensors, backbone), backbone)
     state = backbone.net.state_dict()
     own = without_adapters(state)
@@ -86,7 +88,7 @@ def load_backbone(backbone: Backbone, source: str, classifier: nn.Module | None 
     return f"backbone: {len(own) - len(fresh)}/{len(own)} tensors from {label}{epoch}{said}"
 
 
-def _load_shallower(backbone: Backbone, source: str, found: Weights, classifier: nn.Module | None) -> str:
+def _load_shallower(backbone: Backbone, found: Weights, classifier: nn.Module | None) -> str:
     """Load the weights of a shallower VGG, as its paper does; returns a line with the layers that were filled."""
     if adapted(backbone.net):
         raise ConfigError(
@@ -94,7 +96,7 @@ def _load_shallower(backbone: Backbone, source: str, found: Weights, classifier:
             "leave model.lora out"
         )
     shallower = described_backbone(found.about)
-    load_backbone(shallower, source)
+    load_backbone(shallower, found)
     filled = deepen(backbone.net, shallower.net)
     _take_statistics(backbone, found.about)
     if classifier is not None:
