@@ -136,7 +136,7 @@ class InitialWeights(ImageInput):
                 "the run by --model.weights"
             )
         if is_published(source):
-            start = published_start(source, self.backbone, self.head)
+            start = published_start(source, self.backbone, self.get_submodule("head"))
         else:
             start = run_start(type(self).__name__, source)  # refuses what is no run
         rest = load_network(self, start, self.classes, self.remake_head)

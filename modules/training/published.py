@@ -1,9 +1,9 @@
 """Whole published networks of torchvision as a start: backbone, neck and head, with the names of their classes."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from modules.backbones.torchvision import statistics
@@ -40,7 +40,7 @@ def is_published(source: str) -> bool:
     return source == WORD or source.endswith(".pth")
 
 
-def published_start(source: str, backbone: Backbone, head: Head) -> Start:
+def published_start(source: str, backbone: Backbone, head: nn.Module) -> Start:
     """Read the network that torchvision publishes with this backbone and head.
 
     Frozen batch norms that divide by the root of the variance alone get a variance that is smaller by the epsilon here,
@@ -56,7 +56,7 @@ def published_start(source: str, backbone: Backbone, head: Head) -> Start:
         DataError: it cannot be had.
     """
     name = _name(backbone, head)
-    published = get_model_weights(name).DEFAULT
+    published = cast(Any, get_model_weights(name)).DEFAULT
     tensors = _tensors(source, published)
     segments = isinstance(head, tuple(SEGMENTERS))
     net = get_model(
@@ -82,7 +82,7 @@ def published_start(source: str, backbone: Backbone, head: Head) -> Start:
     return Start(found, classes, label, Weights(body, about, label), True, MISSING)
 
 
-def _name(backbone: Backbone, head: Head) -> str:
+def _name(backbone: Backbone, head: nn.Module) -> str:
     """Torchvision's name of a backbone with a head."""
     forms = [form for kind, form in (DETECTORS | SEGMENTERS).items() if type(head) is kind]
     base = backbone.name.removeprefix(f"{WORD}/")
@@ -112,7 +112,7 @@ def _tensors(source: str, published: Any) -> dict[str, Tensor]:
         ) from error
 
 
-def _detector(given: dict[str, Tensor], head: Head, classes: list[str]) -> tuple[dict[str, Tensor], list[str]]:
+def _detector(given: dict[str, Tensor], head: nn.Module, classes: list[str]) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors of a detector under their names here, and the classes of its rows."""
     found = {}
     for name, tensor in given.items():
@@ -122,7 +122,7 @@ def _detector(given: dict[str, Tensor], head: Head, classes: list[str]) -> tuple
     return found, classes[1:] if two_stages else classes
 
 
-def _segmenter(given: dict[str, Tensor], head: Head, classes: list[str]) -> tuple[dict[str, Tensor], list[str]]:
+def _segmenter(given: dict[str, Tensor], head: nn.Module, classes: list[str]) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors of a segmentation network under their names here, and the classes of its rows."""
     found = {BODY + key.removeprefix("backbone."): given[key] for key in given if key.startswith("backbone.")}
     layers = [tensor for key, tensor in given.items() if key.startswith("classifier.")]

@@ -116,7 +116,7 @@ def load_network(task: nn.Module, start: Start, classes: list[str], remake: Call
             "the settings of neck and head out (--model NAME in place of --config)"
         )
     for key in (key for key in own if fits[key]):
-        tensor, there, part = own[key], taken[key], rows.get(key)
+        tensor, there, part = own[key], start.tensors[key], rows.get(key)
         if part is None:
             tensor.copy_(there)
         else:
