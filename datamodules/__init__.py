@@ -17,12 +17,14 @@ from datamodules.images import (
     UnlabeledImages,
 )
 from datamodules.latent_samples import LatentSamples
+from datamodules.panoptic import PanopticFolder
 from datamodules.segmentation import CamVid, COCOSemantic, SegmentationFolder, VOCSegmentation
 from datamodules.synthetic import (
     Shapes,
     ShapesCaptions,
     ShapesMasks,
     ShapesObjects,
+    ShapesPanoptic,
     ShapesSentences,
     ShapesTags,
     ShapesVideo,
@@ -53,12 +55,14 @@ __all__ = [
     "ImageTags",
     "LatentSamples",
     "Multi30k",
+    "PanopticFolder",
     "ParallelText",
     "SegmentationFolder",
     "Shapes",
     "ShapesCaptions",
     "ShapesMasks",
     "ShapesObjects",
+    "ShapesPanoptic",
     "ShapesSentences",
     "ShapesTags",
     "ShapesVideo",

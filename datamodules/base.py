@@ -39,16 +39,16 @@ class DataModule(L.LightningDataModule):
         workers: processes that load; 0 loads in the main process.
 
     Attributes: `noun` is the word for samples, `unit` that for the count of `per_step` if not these; `classes` names
-    the classes and `palette` colors them, null without; `mask_values` is the value of each class in mask files, null
-    for its index; `category_ids` and `image_ids` are the annotations' ids of each class and each sample, null without;
+    the classes, `things` those of segments told apart, `palette` colors them, and `mask_values` is the value of each in
+    mask files; `category_ids` and `image_ids` are ids of classes and samples in annotations; all are null without such.
     `letterbox` asks for whole, letterboxed images with `size` and `inside` to evaluate and predict, as dense prediction
-    needs them (`set_letterbox`); with `original_size` such images stay as they are, for exported files, which
-    preprocess. `roles` gives each setting's role, by which a checkpoint hands it on to commands.
+    needs them; with `original_size` such images stay as they are, for exported files. `roles` gives each setting's.
     """
 
     noun: str = "images"
     unit: str = ""
     classes: list[str] | None = None
+    things: list[str] | None = None
     palette: list[RGB] | None = None
     mask_values: list[int] | None = None
     category_ids: list[int] | None = None

@@ -62,14 +62,14 @@ def box_sizes(source: ObjectFiles, indices: np.ndarray, target_size: TargetSize)
     return (boxes[:, 2:] - boxes[:, :2]) * scale
 
 
-def histogram(classes: list[str], found: Tally, split: str) -> list[str]:
+def histogram(classes: list[str], found: Tally, split: str, noun: str = "objects") -> list[str]:
     """Lines of the startup summary: a histogram of the objects by class, the `MAX_LINES` most frequent of many."""
     counts, shown = found.objects, range(len(classes))
     if len(classes) > MAX_LINES:
         shown = np.argsort(-counts, kind="stable")[:MAX_LINES].tolist()
     most, wide = max(1, counts.max()), max(len(classes[index]) for index in shown)
     lines = [
-        f"objects in {split} by class, and images that show it; small ones cover up to 32 x 32 pixels, large ones more "
+        f"{noun} in {split} by class, and images that show it; small ones cover up to 32 x 32 pixels, large ones more "
         "than 96 x 96:"
     ]
     for index in shown:
@@ -80,7 +80,5 @@ def histogram(classes: list[str], found: Tally, split: str) -> list[str]:
         lines.append(f"  {name:{wide}} {count:7,} in {images:6,}  {shares}  {bar}".rstrip())
     if others := len(classes) - len(shown):
         rest = counts.sum() - counts[shown].sum()
-        lines.append(
-            f"  classes left out: {others:,}, with {rest:,} objects; without any object: {(counts == 0).sum():,}"
-        )
+        lines.append(f"  classes left out: {others:,}, with {rest:,} {noun}; without any: {(counts == 0).sum():,}")
     return lines

@@ -59,6 +59,7 @@ class ObjectDataModule(ImageFilesData):
     classes: list[str]
     category_ids: list[int]
     letterbox = True
+    objects: ClassVar[str] = "objects"  # the word for what is annotated
 
     roles: ClassVar[dict[str, Role]] = {
         "image_size": "input",
@@ -194,21 +195,26 @@ class ObjectDataModule(ImageFilesData):
         found, sizes = tally(source, indices, len(self.classes)), sizes_in_words(source.shapes[indices])
         crowds = f" and {found.crowds:,} marked as crowd" if found.crowds else ""
         empty = f"; without any: {len(found.empty):,}, first {source.id(found.empty[0])}" if len(found.empty) else ""
-        return f" of {sizes} pixels with {found.objects.sum():,} objects{crowds}{empty}"
+        return f" of {sizes} pixels with {found.objects.sum():,} {self.objects}{crowds}{empty}"
 
     def more(self) -> list[str]:
         lines = [*self.remarks]
         if "train" in self.splits:
-            lines += histogram(self.classes, tally(*self.splits["train"], len(self.classes)), "train")
+            lines += histogram(self.classes, tally(*self.splits["train"], len(self.classes)), "train", self.objects)
             few, middle, most = np.percentile(np.sqrt(self.box_sizes().prod(1)), [5, 50, 95])
             sizes = f"median {middle:.0f} pixels, 5 % below {few:.0f} and 5 % above {most:.0f}"
-            lines.append(f"width and height of objects as the network sees them: {sizes}")
+            lines.append(f"width and height of {self.objects} as the network sees them: {sizes}")
         bare = [s for s in self.splits if not tally(*self.splits[s], len(self.classes)).objects.any()]
         lines += [f"{split} shows no object, so its metrics will be nan" for split in bare]
-        if (found := self.baselines()) and not np.isnan(found["center"]):
-            said = f"{found['center']:.3f} for a box in the center and {found['everywhere']:.3f} for boxes everywhere"
-            lines.append(f"AP50 without a network on {self.evaluation_split}: {said}")
-        return lines
+        return lines + self._describe_baselines()
+
+    def _describe_baselines(self) -> list[str]:
+        """Line of the startup summary about `baselines`, if there are some."""
+        found = self.baselines()
+        if not found or np.isnan(found["center"]):
+            return []
+        said = f"{found['center']:.3f} for a box in the center and {found['everywhere']:.3f} for boxes everywhere"
+        return [f"AP50 without a network on {self.evaluation_split}: {said}"]
 
     def _about_proposals(self, unknown: int) -> str:
         images = {source.id(i) for source, indices in self.splits.values() for i in indices}

@@ -97,8 +97,7 @@ class Segments:
     def values(self, index: int) -> np.ndarray:
         """uint8 (H, W) of classes, 255 for void."""
         name, numbers, classes = self.images[index]
-        colors = self._colors(self.folder / name)
-        found = colors @ np.array([1, 256, 65536])
+        found = read_segment_ids(self.folder / name)
         numbers, classes = np.array([0, *numbers]), np.array([IGNORE, *classes], np.uint8)
         places = np.searchsorted(numbers, found).clip(max=len(numbers) - 1)
         if (strange := found[numbers[places] != found]).size:
@@ -118,15 +117,22 @@ class Segments:
     def _stamps(self) -> list[str]:
         return [stamp(self.path(i)) for i in range(len(self))]
 
-    def _colors(self, path: Path) -> np.ndarray:
-        try:
-            with Image.open(regular(path)) as file:
-                colors = np.asarray(file)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise Undecodable(f"cannot read {path}: it is no image that can be decoded") from error
-        if colors.ndim != 3 or colors.shape[2] != 3:
-            raise DataError(f"{path} is no panoptic PNG: those are RGB, whose colors are the numbers of segments")
-        return colors.astype(np.int64)
+
+def read_segment_ids(path: Path) -> np.ndarray:
+    """Segment ids int64 (H, W) in a panoptic PNG: red + 256 green + 65536 blue, 0 for void.
+
+    Raises:
+        Undecodable: the file is missing, damaged or no image.
+        DataError: it has no three colors.
+    """
+    try:
+        with Image.open(regular(path)) as file:
+            colors = np.asarray(file)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Undecodable(f"cannot read {path}: it is no image that can be decoded") from error
+    if colors.ndim != 3 or colors.shape[2] != 3:
+        raise DataError(f"{path} is no panoptic PNG: those are RGB, whose colors are the numbers of segments")
+    return colors @ np.array([1, 256, 65536])
 
 
 def run_lengths(outline: list | dict, height: int, width: int) -> dict[str, Any]:

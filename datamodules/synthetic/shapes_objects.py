@@ -1,11 +1,13 @@
 """The built-in world as a data module of objects: boxes, classes and masks."""
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from pycocotools import mask as coco
 
 from datamodules.base import Split
+from datamodules.detection.crop_resize import around
 from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles, packed
 from datamodules.setting_roles import Role
@@ -39,30 +41,47 @@ class ShapesObjects(ObjectDataModule):
         self.classes, self.category_ids = list(SHAPES), list(range(1, len(SHAPES) + 1))
 
     def sources(self) -> dict[Split, ObjectFiles]:
-        found = {split: self._draw(split) for split in self.counts if self.counts[split]}
-        names = (source.id(i) for source in found.values() for i in range(len(source)))
-        self.image_ids = {name: number for number, name in enumerate(names, 1)}
+        found = {split: draw(split, count, self.side) for split, count in self.counts.items() if count}
+        self.image_ids = numbers(found.values())
         return found
 
-    def _draw(self, split: Split) -> ObjectFiles:
-        count, side = self.counts[split], self.side
-        images = np.empty((count, side, side, 3), np.uint8)
-        found, labels, area, rles = [], [], [], []
-        for i in range(count):
-            drawn = scene(WORLD, FIRST[split] + i, **SCENE)
-            images[i], ids = render(drawn, side)
-            for each, part in zip((found, labels), boxes(ids, drawn), strict=True):
-                each.append(part)
-            parts = masks(ids, drawn)
-            area.append(parts.sum((1, 2)))
-            rles += coco.encode(np.asfortranarray(parts.transpose(1, 2, 0), np.uint8))
-        return ObjectFiles(
-            Arrays(images, None, split),
-            shapes=np.full((count, 2), side, np.int32),
-            starts=np.cumsum([0, *map(len, labels)]),
-            boxes=np.concatenate(found),
-            classes=np.concatenate(labels).astype(np.int32),
-            crowd=np.zeros(len(rles), bool),
-            area=np.concatenate(area).astype(np.float32),
-            counts=packed([rle["counts"] for rle in rles]),
-        )
+
+def draw(split: Split, count: int, side: int, ground: bool = False) -> ObjectFiles:
+    """Scenes of a split with their objects.
+
+    Args:
+        split: its name.
+        count: number of images.
+        side: of the square images in pixels.
+        ground: what no shape covers is an object, too, of a class behind all shapes.
+    """
+    images = np.empty((count, side, side, 3), np.uint8)
+    found, labels, area, rles = [], [], [], []
+    for i in range(count):
+        drawn = scene(WORLD, FIRST[split] + i, **SCENE)
+        images[i], ids = render(drawn, side)
+        corners, shapes = boxes(ids, drawn)
+        parts = masks(ids, drawn)
+        if ground and not ids.all():
+            parts, shapes = np.concatenate([parts, [ids == 0]]), np.append(shapes, len(SHAPES))
+            corners = around(parts)
+        found.append(corners)
+        labels.append(shapes)
+        area.append(parts.sum((1, 2)))
+        rles += coco.encode(np.asfortranarray(parts.transpose(1, 2, 0), np.uint8))
+    return ObjectFiles(
+        cast(Any, Arrays(images, None, split)),
+        shapes=np.full((count, 2), side, np.int32),
+        starts=np.cumsum([0, *map(len, labels)]),
+        boxes=np.concatenate(found),
+        classes=np.concatenate(labels).astype(np.int32),
+        crowd=np.zeros(len(rles), bool),
+        area=np.concatenate(area).astype(np.float32),
+        counts=packed([rle["counts"] for rle in rles]),
+    )
+
+
+def numbers(sources: Iterable[ObjectFiles]) -> dict[str, int]:
+    """A number for each image by its id, from 1 on."""
+    names = (source.id(i) for source in sources for i in range(len(source)))
+    return {name: number for number, name in enumerate(names, 1)}

@@ -46,6 +46,7 @@ class DataInfo:
         batch_size: samples per device and step; null if unknown.
         per_step: the same, or tokens for data that is batched by tokens; null if unknown.
         masks: instance masks come with the boxes; null if unknown.
+        things: names of the classes whose objects are told apart in panoptic segmentation; null without such.
         proposals: region proposals come with the images.
         preprocessing: evaluation transform of the images; null if unknown.
         class_counts: gives the training samples of each class, int64 (C,).
@@ -68,6 +69,7 @@ class DataInfo:
     batch_size: int | None = None
     per_step: int | None = None
     masks: bool | None = None
+    things: list[str] | None = None
     proposals: bool = False
     preprocessing: Preprocessing | None = None
     class_counts: Callable[[], np.ndarray | None] = _none

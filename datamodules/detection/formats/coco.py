@@ -38,14 +38,14 @@ def find(root: Path) -> dict[Split, Path]:
     `annotations/instances_train2017.json`, `train/_annotations.coco.json`, `train.json`; one alone, of whatever name,
     is training's.
     """
-    files = [f for pattern in ("*.json", "*/*.json") for f in sorted(root.glob(pattern)) if _speaks_of_objects(f)]
+    files = [f for pattern in ("*.json", "*/*.json") for f in sorted(root.glob(pattern)) if _is_of_objects(f)]
     named: dict[Split, list[Path]] = {}
     for file in files:
         if split := split_of(file, root):
             named.setdefault(split, []).append(file)
     if not named and len(files) == 1:
         return {"train": files[0]}
-    return {split: _one(named[split]) for split in ("train", "val", "test") if split in named}
+    return {split: one_of(named[split]) for split in ("train", "val", "test") if split in named}
 
 
 def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotations:
@@ -62,9 +62,9 @@ def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
         raise DataError(f"{root} has no COCO json: {miss(root) or f'that is {NEEDS}'}")
     contents = {split: _load(file, masks) for split, file in files.items()}
     first = next(iter(files))
-    names = _categories(contents[first], files[first])
+    names = categories(contents[first], files[first])
     for split, file in files.items():
-        for key, name in _categories(contents[split], file).items():
+        for key, name in categories(contents[split], file).items():
             if names.get(key) != name:
                 known = f"calls it {names[key]!r}" if key in names else "does not have it"
                 raise DataError(f"{file} has category {key}, {name!r}, but {files[first]} {known}: use one set")
@@ -80,14 +80,24 @@ def miss(root: Path) -> str:
     return f"{files[0]} has no list 'annotations', which COCO's have beside images and categories" if files else ""
 
 
-def _speaks_of_objects(file: Path) -> bool:
-    if file.name.startswith(OTHERS) or not file.stat().st_size:
+def _is_of_objects(file: Path) -> bool:
+    return not file.name.startswith(OTHERS) and mentions(file, "annotations")
+
+
+def mentions(file: Path, key: str) -> bool:
+    """True if a json has that key somewhere."""
+    if not file.stat().st_size:
         return False
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        return any(text.find('"annotations"'.encode(code)) >= 0 for code in ("utf-8", "utf-16-le", "utf-16-be"))
+        return any(text.find(f'"{key}"'.encode(code)) >= 0 for code in ("utf-8", "utf-16-le", "utf-16-be"))
 
 
-def _one(files: list[Path]) -> Path:
+def one_of(files: list[Path]) -> Path:
+    """The json of a split: of several that of instances.
+
+    Raises:
+        DataError: several are left.
+    """
     chosen = [file for file in files if file.name.startswith("instances")] or files
     if len(chosen) > 1:
         raise DataError(f"{chosen[0]} and {chosen[1]} are both for one split: leave one of them in the folder")
@@ -130,11 +140,11 @@ def _numbers(points: Any) -> Any:
         return points
 
 
-def _categories(content: dict[str, Any], file: Path) -> dict[int, str]:
+def categories(content: dict[str, Any], file: Path) -> dict[int, str]:
     """Names by id, ascending."""
     found = content["categories"]
     for i, category in enumerate(found):
-        _check(category, ("id", "name"), f"{file} categories[{i}]")
+        check_entry(category, ("id", "name"), f"{file} categories[{i}]")
     for part in ("id", "name"):
         value, count = Counter(str(category[part]) for category in found).most_common(1)[0] if found else (None, 1)
         if count > 1:
@@ -142,7 +152,12 @@ def _categories(content: dict[str, Any], file: Path) -> dict[int, str]:
     return {category["id"]: str(category["name"]) for category in sorted(found, key=lambda c: c["id"])}
 
 
-def _check(entry: Any, needed: tuple[str, ...], where: str) -> None:
+def check_entry(entry: Any, needed: tuple[str, ...], where: str) -> None:
+    """Check that an entry has what is needed, and a whole number as id.
+
+    Raises:
+        DataError: it does not.
+    """
     if not isinstance(entry, dict) or any(name not in entry for name in needed):
         missing = next((name for name in needed if not isinstance(entry, dict) or name not in entry), needed[0])
         raise DataError(f"{where} has no {missing!r}, which COCO's have: mend the file")
@@ -152,16 +167,16 @@ def _check(entry: Any, needed: tuple[str, ...], where: str) -> None:
 
 def _raw(root: Path, file: Path, content: dict[str, Any], classes: dict[int, int]) -> Raw:
     raw = Raw(str(file), "annotations[{}]", "xywh")
-    places, rows = Places(_folders(root, file)), {}
+    places, rows = Places(image_folders(root, file)), {}
     for i, image in enumerate(content["images"]):
-        _check(image, ("id", "file_name"), f"{file} images[{i}]")
+        check_entry(image, ("id", "file_name"), f"{file} images[{i}]")
         name, key = str(image["file_name"]), image["id"]
         if rows.setdefault(key, i) != i:
             raise DataError(
                 f"{file} images[{rows[key]}] and images[{i}] ({name}) both have the id {key}: give each its own"
             )
         where = f"{file} images[{i}] ({name})"
-        raw.images.append(Image(where, places.find(name), str(file), _shape(image, where), key))
+        raw.images.append(Image(where, places.find(name), str(file), shape_of(image, where), key))
     for k, entry in enumerate(content["annotations"]):
         label = _label(k, entry, classes, file)
         if (row := rows.get(_id(entry.image_id))) is None:
@@ -176,7 +191,7 @@ def _id(value: Any) -> int | float | None:
     return value if isinstance(value, int | float) else None
 
 
-def _shape(image: dict[str, Any], where: str) -> tuple[int, int] | None:
+def shape_of(image: dict[str, Any], where: str) -> tuple[int, int] | None:
     """Height and width as annotated, if they are."""
     shape = image.get("height"), image.get("width")
     if not all(shape):
@@ -197,7 +212,7 @@ def _label(k: int, entry: Any, classes: dict[int, int], file: Path) -> int:
     return classes[entry.category_id]
 
 
-def _folders(root: Path, file: Path) -> list[Path]:
+def image_folders(root: Path, file: Path) -> list[Path]:
     """Candidate folders of the images of a json such as instances_train2017.json."""
     part, split = file.stem.split("_", 1)[-1], split_of(file, root) or "train"
     names = [f"images/{part}", part, f"images/{split}", split, "images", ".", "JPEGImages", "PNGImages"]

@@ -64,6 +64,18 @@ def regions(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
     return {name + names[0]: value for name, value in values.items()}
 
 
+def panoptic(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    """Panoptic, segmentation and recognition quality from sums of matches, their IoU, wrong and missed ones, C each.
+
+    Means over the classes that have any segment, as in panopticapi. The names are one, the end of all.
+    """
+    right, iou, wrong, missed = np.split(sums, 4, 1)
+    total = right + (wrong + missed) / 2
+    quality = np.where(right > 0, iou / np.maximum(right, 1), 0)
+    values = {"pq": iou / total, "sq": quality, "rq": right / total}
+    return {name + names[0]: _mean(value, total > 0) for name, value in values.items()}
+
+
 def bleu(sums: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
     """sacreBLEU, 0..100, from sums of lengths of text and reference, right n-grams and all, 4 orders each.
 
@@ -105,6 +117,7 @@ FORMULAS: dict[str, Formula] = {
     "tags": of_tags,
     "calibration": calibration,
     "regions": regions,
+    "panoptic": panoptic,
     "bleu": bleu,
     "caption_bleu": caption_bleu,
     "chrf": chrf,
