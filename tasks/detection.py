@@ -103,7 +103,7 @@ class Detection(VisionTask):
         if sizes is not None or self.fit_anchors:
             fit = False if self.init_from and self.fit_anchors is None else self.fit_anchors  # its weights know its own
             line = self.head.settle_anchors(np.zeros((0, 2)) if sizes is None else sizes, fit)
-            rank_zero_info(line or f"{type(self.head).__name__} has no anchors")
+            rank_zero_info(line or f"{self.head.title} has no anchors")
 
     def train(self, mode: bool = True) -> "Detection":
         super().train(mode)
@@ -185,7 +185,8 @@ class Detection(VisionTask):
         boxes = to_original(found["boxes"], inside, size)
         answer = {"boxes": boxes, "scores": found["scores"], "labels": found["labels"]}
         if self.masks:
-            answer["rle"] = paste(found["mask_probabilities"], boxes, tuple(size.tolist()))
+            masks, exact = found["mask_probabilities"], self.head.exact_masks
+            answer["rle"] = paste(masks, boxes, tuple(size.tolist()), exact=exact)
         return answer
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from modules.backbones.fold_batchnorm import folded
 from modules.backbones.size import check_stride
 from modules.contracts import IGNORE, Batch, ConfigError, Features, NeckFactory, Prediction, check_range, check_sizes
 from modules.contracts.data_info import DataInfo, class_names
-from modules.decoding.dense import class_map, infer, padded, to_original, without_padding
+from modules.decoding.dense import class_maps, infer, padded, to_original, without_padding
 from modules.decoding.patches import at_every_pixel, at_random_pixels
 from modules.decoding.tta import TTA, TiledTTA
 from modules.export import Graph, Preprocess, Segmenter, image_graph
 from modules.heads import FCN, UNet
-from modules.heads.base import DenseHead, HeadFactory
+from modules.heads.base import DenseHead, Head, HeadFactory
+from modules.heads.queries import MaskQueryHead, SemanticQueries, semantic
 from modules.insight.targets import Region, find_region, region_score
 from modules.layers.blocks import resize
 from modules.losses.segmentation import SegmentationLoss
@@ -41,14 +42,14 @@ class SemanticSegmentation(VisionTask):
 
     Args:
         classes: class names in order of their index, background too if it is one; null takes the data's.
-        head: maps to one map of logits per class; null is a UNet.
+        head: maps to one map of logits per class, or mask queries; null is a UNet.
         neck: between backbone and head; null is none. The one map of a ViT becomes a pyramid first (Li et al. 2022);
             NoNeck leaves it as it is.
         aux_loss_weight: weight of a second loss in training, of an FCN head on the last map but one; 0 is off.
         patch_size: classify the center pixel of each patch of that side in pixels, which the network sees by itself; a
             pass for every pixel, so that whole images take patch_size^2 times as long. Null runs it over whole images.
         patches_per_image: patches of each image in training, around random pixels; validation and test see all.
-        loss: segmentation loss, with class weights.
+        loss: segmentation loss, with class weights; mask queries have their own.
         tta: test-time augmentation: average the probabilities of flipped and resized images.
         tile_size: side in pixels of the tiles that larger images are cut into outside of training; null takes the whole
             image in one pass.
@@ -72,7 +73,7 @@ class SemanticSegmentation(VisionTask):
         self,
         classes: list[str] | None = None,
         # null, not UNet: its filled-in arguments would stay when another head is chosen
-        head: HeadFactory[DenseHead] | None = None,
+        head: HeadFactory[DenseHead | MaskQueryHead] | None = None,
         neck: NeckFactory | None = None,
         aux_loss_weight: float = 0.0,
         patch_size: int | None = None,
@@ -92,7 +93,10 @@ class SemanticSegmentation(VisionTask):
             raise ConfigError("semantic segmentation needs at least two classes: from the data, or as --model.classes")
         self.classes, count, features = classes, len(classes), self.backbone.features
         self.neck = build_neck(features, neck)
-        self.head = self.make_head(DenseHead, head or UNet, self.neck.features, count)
+        self.head: Any = self.make_head(Head, semantic(head or UNet), self.neck.features, count)
+        if isinstance(self.head, SemanticQueries):
+            self.neck = self.head.join(self.backbone, self.neck, neck is not None)
+            self.head.check(loss, patch_size, aux_loss_weight)
         check_sizes("model", patch_size=1 if patch_size is None else patch_size, patches_per_image=patches_per_image)
         if patch_size:
             check_stride(self.backbone, patch_size, "model.patch_size")
@@ -109,6 +113,7 @@ class SemanticSegmentation(VisionTask):
         loss.check(count)
         self.loss = loss
         how = "without the auxiliary loss of training" if aux_loss_weight else "as in training"
+        how = self.head.eval_protocol if isinstance(self.head, SemanticQueries) else how
         self.protocols = self.protocols | {"loss": f"{loss.name}, {how}; {self.protocols['loss']}"}
         self.register_buffer("class_weights", torch.ones(count))  # the data's come with `setup`
         self.tiled, self.probabilities = TiledTTA(tta, tile_size, tile_overlap), probabilities
@@ -126,8 +131,8 @@ class SemanticSegmentation(VisionTask):
             self.class_weights.copy_(self.loss.weights(len(self.classes), data.class_pixels))
 
     def chance_loss(self) -> float | None:
-        if self.loss.terms.keys() - {"cross_entropy"}:
-            return None  # it depends on the sizes of the objects
+        if self.loss.terms.keys() - {"cross_entropy"} or isinstance(self.head, SemanticQueries):
+            return None  # sizes of the objects count
         return (1 + self.aux_loss_weight) * self.loss.terms["cross_entropy"] * math.log(len(self.classes or ()))
 
     def forward(self, image: Tensor) -> Tensor:
@@ -138,13 +143,18 @@ class SemanticSegmentation(VisionTask):
         return at_every_pixel(self._network, image, self.patch_size) if self.patch_size else self._network(image)
 
     def _network(self, image: Tensor) -> Tensor:
-        return resize(self.head(self.neck(self.backbone(image))).float(), image.shape[-2:])
+        return self.head.logits(image, self._maps)
+
+    def _maps(self, image: Tensor) -> list[Tensor]:
+        return self.neck(self.backbone(image))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         image, mask, maps = batch["image"], batch["mask"], []
         if self.patch_size:
             found = at_random_pixels(self._network, image, mask, self.patch_size, self.patches_per_image)
             loss, terms = self._loss(*found)
+        elif isinstance(self.head, SemanticQueries):
+            loss, terms = self.head.losses(image, self._maps, mask)
         else:
             maps = self.backbone(image)
             loss, terms = self._loss(self.head(self.neck(maps)), mask)
@@ -179,7 +189,7 @@ class SemanticSegmentation(VisionTask):
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         found = self._infer(batch)
-        answer: Prediction = {"mask": self._original(found, batch)}
+        answer: Prediction = {"mask": class_maps(found, batch["inside"], batch["size"])}
         if self.probabilities:
             answer["probabilities"] = list(to_original(found, batch["inside"], batch["size"]))
         return answer
@@ -188,7 +198,7 @@ class SemanticSegmentation(VisionTask):
         found, mask = self._infer(batch), batch["mask"]
         answer: Prediction = {"mask": found.max(1).indices}  # four times as fast on a CPU as argmax
         if "original_mask" in batch:
-            answer["original_mask"] = self._original(found, batch)
+            answer["original_mask"] = class_maps(found, batch["inside"], batch["size"])
         self._count(stage, "", answer.get("original_mask", answer["mask"]), batch.get("original_mask", mask))
         if self.resized_scores:
             self._count(stage, RESIZED, answer["mask"], mask)
@@ -233,11 +243,6 @@ class SemanticSegmentation(VisionTask):
         if self.data.preprocessing and self.data.preprocessing.size:  # letterboxed images are padded to one size
             return predict(batch["image"])
         return without_padding(predict, batch["image"], batch["inside"], batch["size"])
-
-    def _original(self, found: Tensor, batch: Batch) -> list[Tensor]:
-        """Class maps uint8 (h, w) of each image in the pixels of the original."""
-        parts = zip(found, batch["inside"].tolist(), batch["size"].tolist(), strict=True)
-        return [class_map(one[:, :height, :width], size) for one, (height, width), size in parts]
 
     def _loss(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         weights = None if self.loss.class_weights is None else self.class_weights

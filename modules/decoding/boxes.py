@@ -1,7 +1,7 @@
 """Non-maximum suppression, merging of views and tiles, and coordinate transforms of boxes. Pure functions.
 
 A detection is a dict of one image: `boxes` float32 (N, 4) xyxy in pixels, `scores` float32 (N,) descending, `labels`
-int64 (N,), and for instances `mask_probabilities` float32 (N, 28, 28) over each box. Other keys are carried along.
+int64 (N,), and for instances `mask_probabilities` float32 (N, M, M) over each box. Other keys are carried along.
 """
 
 from collections.abc import Sequence

@@ -130,6 +130,12 @@ def to_original(probabilities: Tensor, inside: Tensor, size: Tensor) -> Iterator
         yield found
 
 
+def class_maps(probabilities: Tensor, inside: Tensor, size: Tensor) -> list[Tensor]:
+    """Most probable class of every pixel of the originals, uint8 (h, w) each; arguments as of `to_original`."""
+    parts = zip(probabilities, inside.tolist(), size.tolist(), strict=True)
+    return [class_map(one[:, :height, :width], original) for one, (height, width), original in parts]
+
+
 def class_map(probabilities: Tensor, size: Sequence[int]) -> Tensor:
     """Most probable class of every pixel after bilinear resizing: uint8 (*size) of (C, h, w).
 

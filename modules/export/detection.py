@@ -91,7 +91,7 @@ def check_exportable(head: Detector, tiled: TiledTTA) -> None:
     kind = type(head)
     if objects.dispatch(kind) is objects.dispatch(object):
         raise ConfigError(
-            f"the head {kind.__name__} cannot be exported: train with RetinaNet, FCOS, SSD, FasterRCNN or MaskRCNN"
+            f"the head {head.title} cannot be exported: train with RetinaNet, FCOS, SSD, FasterRCNN or MaskRCNN"
         )
     if head.selection.soft_nms:
         raise ConfigError("head.soft_nms lowers scores one by one, which a graph cannot: set it to false to export")

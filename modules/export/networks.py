@@ -15,6 +15,7 @@ from modules.export.graph import Graph, image_graph
 from modules.export.preprocess import Geometry, Preprocess
 from modules.export.resize import top_left
 from modules.heads.base import ClassificationHead, DenseHead, through
+from modules.heads.queries import SemanticQueries
 
 
 class Classifier(nn.Module):
@@ -120,7 +121,7 @@ class Segmenter(nn.Module):
         self,
         backbone: Backbone,
         neck: nn.Module,
-        head: DenseHead,
+        head: DenseHead | SemanticQueries,
         infer: Callable[[Predict, Tensor], Tensor],
         resized: bool,
         probabilities: bool,
@@ -130,8 +131,12 @@ class Segmenter(nn.Module):
         self.infer, self.resized, self.probabilities = infer, resized, probabilities
 
     def logits(self, image: Tensor) -> Tensor:
-        maps = self.head(self.neck(self.backbone(image))).float()
-        return nn.functional.interpolate(maps, image.shape[-2:], mode="bilinear")
+        if isinstance(self.head, SemanticQueries):
+            return self.head.logits(image, self.maps)
+        return nn.functional.interpolate(self.head(self.maps(image)).float(), image.shape[-2:], mode="bilinear")
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        return self.neck(self.backbone(image))
 
     def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor, ...]:
         found = self.infer(self.logits, image)

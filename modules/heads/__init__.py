@@ -24,6 +24,7 @@ from modules.heads.detection import (
     SingleObject,
 )
 from modules.heads.embedding import MLP, Projection, Prototypes
+from modules.heads.queries import MaskQueryHead, QueryMasks
 
 __all__ = [
     "FCN",
@@ -46,12 +47,14 @@ __all__ = [
     "InstanceHead",
     "Lifted",
     "Linear",
+    "MaskQueryHead",
     "MaskRCNN",
     "PSPNet",
     "Pixels",
     "Projection",
     "PrototypeHead",
     "Prototypes",
+    "QueryMasks",
     "RetinaNet",
     "SemanticFPN",
     "SingleObject",

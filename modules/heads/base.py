@@ -12,20 +12,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.contracts import Backbone, ConfigError, Features
+from modules.layers.blocks import resize
 
 
 class Head(nn.Module, ABC):
     """Base of all heads: feature pyramid in, the output of a task out.
 
     A task takes heads of one of the bases derived from this one: `ClassificationHead`, `DenseHead`, `EmbeddingHead`,
-    `PrototypeHead`, `DetectionHead` or `InstanceHead`. Derive your own from that base; its first two parameters are
-    `features`, the `Features` of the maps, and `outputs`, the number of outputs. All others are settings.
+    `PrototypeHead`, `DetectionHead`, `InstanceHead` or `MaskQueryHead`. Derive your own from that base; its
+    first two parameters are `features`, the `Features` of the maps, and `outputs`, the number of outputs. All others
+    are settings.
 
     Attributes:
         pools: true for heads that take pooled features (B, features.pooled) in place of the maps.
     """
 
     pools: bool = False
+
+    @property
+    def title(self) -> str:
+        """Name of the head in messages: what `model.head` says."""
+        return type(self).__name__
 
     @abstractmethod
     def forward(self, *inputs: Any) -> Any:
@@ -46,19 +53,26 @@ class Head(nn.Module, ABC):
         Raises:
             ConfigError: the head is of another kind; names `model.head` and the heads that fit.
         """
-        made = None if isinstance(factory, type) else factory(features, outputs)
-        found = factory if made is None else type(made)
-        if not (isinstance(found, type) and issubclass(found, cls)):
-            raise ConfigError(
-                f"model.head is {getattr(found, '__name__', found)}, but this task takes a {cls.__name__}: "
-                f"{', '.join(kinds(cls))}, or a class of your own derived from {cls.__module__}.{cls.__name__}"
-            )
-        return factory(features, outputs) if made is None else made
+        return build((cls,), factory, features, outputs)
 
 
 H = TypeVar("H", bound=Head)
 HeadFactory = Callable[[Features, int], H]
 """Class of heads, or callable, from features and the number of outputs; `HeadFactory[DenseHead]` gives dense heads."""
+
+
+def build(bases: tuple[type[H], ...], factory: HeadFactory[H], features: Features, outputs: int) -> H:
+    """Build a head of one of these bases, as `Head.build`."""
+    made = None if isinstance(factory, type) else factory(features, outputs)
+    found = factory if made is None else type(made)
+    if not (isinstance(found, type) and issubclass(found, bases)):
+        names = " or ".join(base.__name__ for base in bases)
+        own = " or ".join(f"{base.__module__}.{base.__name__}" for base in bases)
+        raise ConfigError(
+            f"model.head is {getattr(found, '__name__', found)}, but this task takes a {names}: "
+            f"{', '.join(name for base in bases for name in kinds(base))}, or a class of your own derived from {own}"
+        )
+    return factory(features, outputs) if made is None else made
 
 
 @dataclass(frozen=True)
@@ -147,6 +161,10 @@ class DenseHead(Head):
 
     Its size is free: the task resizes it to that of the image.
     """
+
+    def logits(self, image: Tensor, see: Callable[[Tensor], list[Tensor]]) -> Tensor:
+        """Logits float32 (B, outputs, H, W) of images (B, 3, H, W), whose maps `see` gives."""
+        return resize(self(see(image)).float(), image.shape[-2:])
 
 
 class EmbeddingHead(Head):

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 import modules.heads
 from modules.contracts import ConfigError, Features
-from modules.heads import ClassificationHead, DenseHead, DetectionHead, EmbeddingHead, Head, InstanceHead, PrototypeHead
+from modules.heads import (
+    ClassificationHead,
+    DenseHead,
+    DetectionHead,
+    EmbeddingHead,
+    Head,
+    InstanceHead,
+    MaskQueryHead,
+    PrototypeHead,
+)
 from modules.heads.base import kinds
 from modules.necks import FPN, NoNeck
 from tasks import (
@@ -54,6 +63,7 @@ TASKS = {
     Detection: DetectionHead,
     InstanceSegmentation: InstanceHead,
 }
+QUERIES = (SemanticSegmentation, InstanceSegmentation)  # take mask queries too, in an adapter
 SETTINGS = {
     Classification: {"classes": ["a", "b"]},
     Video: {"classes": ["a", "b"], "frames": 2},
@@ -95,6 +105,10 @@ def test_a_task_takes_the_heads_of_its_base_and_refuses_all_others(task, name):
         assert isinstance(build(head=head).head, head)
         assert parser(task).parse_args(["--head", name]).head.class_path.endswith(f".{name}")
         return
+    if issubclass(head, MaskQueryHead) and task in QUERIES:
+        assert isinstance(build(head=head).head.net, head)
+        assert parser(task).parse_args(["--head", name]).head.class_path.endswith(f".{name}")
+        return
     with refuses(ConfigError, "model.head", name, TASKS[task].__name__):
         build(head=head)
     with pytest.raises(ArgumentError):
@@ -102,7 +116,7 @@ def test_a_task_takes_the_heads_of_its_base_and_refuses_all_others(task, name):
 
 
 def test_every_base_has_heads_and_every_head_has_one_base():
-    bases = set(TASKS.values())
+    bases = {*TASKS.values(), MaskQueryHead}
     assert sorted(name for base in bases for name in kinds(base) if name in HEADS) == sorted(HEADS)
 
 

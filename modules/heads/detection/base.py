@@ -36,10 +36,12 @@ class Detector(Head):
         ConfigError: a threshold outside of 0..1, or no detections.
 
     Class attribute: `crops` marks heads that crop the image; they get, in place of maps, the function from images
-    to maps. `given_anchors` says whether sizes or ratios of anchors were given.
+    to maps; `exact_masks` those whose masks lie exactly over their boxes (`modules.decoding.masks.paste`).
+    `given_anchors` says whether sizes or ratios of anchors were given.
     """
 
     crops: ClassVar[bool] = False
+    exact_masks: ClassVar[bool] = False
     given_anchors: bool = False
 
     def __init__(
@@ -74,7 +76,8 @@ class Detector(Head):
 
         Returns:
             One dict per image, best first: `boxes` float32 (N, 4) xyxy, `scores` (N,) in 0..1, `labels` (N,) in
-            0..C-1, and for instances `mask_probabilities` (N, 28, 28); none in training. Scalar losses by name.
+            0..C-1, and for instances `mask_probabilities` (N, M, M) over the boxes; none in training. Scalar losses by
+            name.
         """
 
     def proposals_from(self, given: bool) -> str | None:
@@ -88,8 +91,7 @@ class Detector(Head):
         """
         if given:
             raise ConfigError(
-                f"{type(self).__name__} looks at no proposals: leave --data.proposals out, or choose the head FastRCNN "
-                f"or RCNN"
+                f"{self.title} looks at no proposals: leave --data.proposals out, or choose the head FastRCNN or RCNN"
             )
         return None
 
@@ -131,7 +133,7 @@ class Detector(Head):
             ConfigError: a head without anchors, or no boxes.
         """
         if self.anchors is None:
-            raise ConfigError(f"{type(self).__name__} has no anchors to fit: leave --model.fit_anchors out")
+            raise ConfigError(f"{self.title} has no anchors to fit: leave --model.fit_anchors out")
         return self.anchors.fit(wh)
 
 

@@ -1,0 +1,100 @@
+"""Mask queries as a detector: boxes from masks, scores of class times mask, no suppression."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from modules.contracts import Backbone, Features, Neck
+from modules.decoding.boxes import Detection
+from modules.decoding.masks import crop
+from modules.heads.base import HeadFactory, build
+from modules.heads.detection.base import Detector, InstanceHead, Target
+from modules.heads.queries.base import MaskQueryHead, Queries
+
+CELLS = 56  # of a mask along each side of its box
+
+
+class QueryInstances(Detector):
+    """Mask queries as a detector: an object is a query with a class, its score the class's times the mask's.
+
+    Args:
+        net: the head of mask queries.
+    """
+
+    crops = True
+    exact_masks = True
+
+    def __init__(self, net: MaskQueryHead):
+        super().__init__(detections=max(100, net.queries))
+        self.net = net
+
+    @property
+    def title(self) -> str:
+        return self.net.title
+
+    def set_progress(self, progress: float) -> None:
+        self.net.set_progress(progress)
+
+    def join(self, backbone: Backbone, neck: Neck, given: bool) -> Neck:
+        """See `MaskQueryHead`."""
+        return self.net.join(backbone, neck, given)
+
+    def forward(  # pyrefly: ignore[bad-override]
+        self,
+        image: Tensor,
+        maps: Callable[[Tensor], list[Tensor]],
+        inside: Tensor,
+        targets: list[Target] | None = None,
+        proposals: list[Tensor] | None = None,
+    ) -> tuple[list[Detection], dict[str, Tensor]]:
+        """See `Detector`; proposals are ignored."""
+        answers, losses = self.net(image, maps, targets)
+        if self.training:
+            return [], losses
+        size = (image.shape[-2], image.shape[-1])
+        each = zip(*answers, inside.tolist(), strict=True)
+        return [self._objects(Queries(*one), tuple(shape), size) for *one, shape in each], losses
+
+    def _objects(self, answers: Queries, shape: tuple[int, ...], size: tuple[int, int]) -> Detection:
+        """Objects of an image, whose answers have no axis of images, in the part (h, w) of it that is no padding."""
+        classes = answers.classes.softmax(1)[:, :-1]
+        certain, best = classes.flatten().topk(min(self.selection.detections, classes.numel()))
+        queries, labels = best // classes.shape[1], best % classes.shape[1]
+        probabilities = functional.interpolate(answers.masks[queries][None], size, mode="bilinear")[0].sigmoid()
+        probabilities = probabilities[:, : shape[0], : shape[1]]
+        pixels = probabilities > 0.5
+        quality = (probabilities * pixels).sum((1, 2)) / pixels.sum((1, 2)).clamp_min(1)
+        scores, order = (certain * quality).sort(descending=True, stable=True)
+        order = order[scores > self.selection.score_threshold]
+        boxes = extents(pixels[order])
+        return self.selection.select(
+            {
+                "boxes": boxes,
+                "scores": scores[: len(order)],
+                "labels": labels[order],
+                "mask_probabilities": crop(probabilities[order], boxes, CELLS),
+            }
+        )
+
+
+def instances(factory: HeadFactory[InstanceHead | MaskQueryHead]) -> Callable[[Features, int], Detector]:
+    """Factory of detectors with masks from one of such or of mask queries."""
+
+    def make(features: Features, outputs: int) -> Detector:
+        made = build((InstanceHead, MaskQueryHead), factory, features, outputs)
+        return QueryInstances(made) if isinstance(made, MaskQueryHead) else made
+
+    return make
+
+
+def extents(masks: Tensor) -> Tensor:
+    """Boxes float32 (N, 4) xyxy around masks bool (N, H, W), whose pixels are squares of side 1; 0 of empty ones."""
+    sides = []
+    for pixels in (masks.any(1), masks.any(2)):
+        index = torch.arange(pixels.shape[1], device=masks.device)
+        low, high = torch.where(pixels, index, pixels.shape[1]).amin(1), torch.where(pixels, index + 1, 0).amax(1)
+        sides.append((torch.minimum(low, high), high))
+    (left, right), (top, bottom) = sides
+    return torch.stack([left, top, right, bottom], 1).float()

@@ -1,0 +1,105 @@
+"""Mask queries in semantic and instance segmentation: memorizing, settings that they have no use for, exports."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from commands.export.onnx_file import write_onnx
+from commands.export.runtime import session_of
+from modules.contracts import ConfigError, Features
+from modules.contracts.preprocessing import Preprocessing
+from modules.decoding.tta import TTA
+from modules.export import preprocess_for
+from modules.heads import QueryMasks, UNet
+from modules.losses.segmentation import SegmentationLoss
+from modules.necks import FPN, NoNeck
+from modules.training.optim import Optim
+from tasks import InstanceSegmentation, SemanticSegmentation
+from tests.helpers.errors import refuses
+from tests.helpers.training import quiet
+from tests.tasks.test_semantic_segmentation import Images, make_images
+
+SMALL = partial(QueryMasks, queries=8, width=32, layers=2)
+
+
+def semantic(**settings) -> SemanticSegmentation:
+    return SemanticSegmentation(**{"backbone": "test_resnet", "classes": ["a", "b", "c"], "head": SMALL} | settings)
+
+
+def instance(**settings) -> InstanceSegmentation:
+    parts = {"backbone": "test_resnet", "classes": ["a", "b"], "neck": NoNeck, "head": SMALL}
+    return InstanceSegmentation(**parts | settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"backbone": "test_vit"}, {"neck": partial(FPN, channels=16)}], ids=str)
+def test_semantic_answers_have_the_size_of_the_image(settings):
+    model = semantic(**settings).eval()
+    assert model(torch.randn(1, 3, 37, 53)).shape == (1, 3, 37, 53)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
+def test_a_handful_of_semantic_maps_is_memorized(precision):
+    model = semantic(optim=Optim(lr=0.005, warmup=0, schedule="cosine"), head=partial(SMALL, mask_stride=2))
+    once = quiet(max_epochs=60, precision=precision, gradient_clip_val=1.0, check_val_every_n_epoch=60)
+    once.fit(model, datamodule=Images(make_images()))
+    assert once.callback_metrics["val/miou"] > 0.85
+    assert not model.head.net.masking.probability.any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"loss": SegmentationLoss({"dice": 1.0})}, ("model.loss", "QueryMasks", "cross_entropy: 1")),
+        ({"patch_size": 32}, ("model.patch_size", "QueryMasks")),
+        ({"aux_loss_weight": 0.4}, ("model.aux_loss_weight", "QueryMasks")),
+    ],
+)
+def test_settings_of_dense_heads_are_refused(settings, names):
+    with refuses(ConfigError, *names):
+        semantic(**settings)
+
+
+def test_the_loss_of_evaluation_is_said_to_be_another():
+    model = semantic()
+    assert model.chance_loss() is None and "set loss" in model.protocols["loss"]
+    assert "as in training" in semantic(head=UNet).protocols["loss"]
+
+
+def test_a_factory_of_another_kind_is_refused_with_the_heads_of_both_bases():
+    for build in (semantic, instance):
+        with refuses(ConfigError, "model.head", "MaskQueryHead", "QueryMasks"):
+            build(head=lambda features, outputs: torch.nn.Identity())
+
+
+@pytest.mark.parametrize("tiled", [{}, {"tta": TTA(flip=True)}], ids=str)
+def test_an_exported_semantic_file_answers_as_torch(tmp_path, tiled):
+    pytest.importorskip("onnxruntime")
+    model = semantic(probabilities=True, **tiled).eval()
+    (graph,) = model.graphs(preprocess_for(Preprocessing("letterbox", None))).values()
+    write_onnx(graph, tmp_path / "model.onnx", {}, "segmenter")
+    session = session_of(tmp_path / "model.onnx", 1)
+    for size in ((90, 120), (64, 64)):
+        image = np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8)
+        theirs = session.run(["probabilities"], {"image": image})[0]
+        with torch.inference_mode():
+            pixels, geometry = graph.module.preprocess(torch.from_numpy(image))
+            ours = graph.module.network(graph.module.normalize(pixels), geometry)[1]
+        np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
+def test_instances_cannot_be_exported_and_say_so():
+    with refuses(ConfigError, "QueryMasks", "cannot be exported"):
+        instance().graphs(preprocess_for(Preprocessing("letterbox", (64, 64))))
+
+
+def test_a_head_for_instances_leaves_anchors_alone():
+    model = instance()
+    assert model.head.anchors is None and model.head.selection.detections == 100
+    with refuses(ConfigError, "QueryMasks", "no anchors"):
+        model.head.fit_anchors(np.ones((2, 2)))
+
+
+def test_features_of_the_neck_are_those_of_the_head():
+    assert isinstance(instance(neck=None).neck.features, Features)
