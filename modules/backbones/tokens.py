@@ -17,7 +17,7 @@ def token_network(backbone: Backbone, setting: str) -> Any:
     Args:
         backbone: any `Timm` one whose network is timm's `VisionTransformer`, with or without a class token, or a
             `VideoViT`.
-        setting: method or option that masks tokens, for the sentence.
+        setting: method or option that works on tokens, for the sentence.
 
     Raises:
         ConfigError: another network.
@@ -27,7 +27,7 @@ def token_network(backbone: Backbone, setting: str) -> Any:
     if plain or isinstance(net, SpaceTimeNetwork):
         return net
     raise ConfigError(
-        f"{setting} masks tokens of timm's Vision Transformers, which {backbone.name} does not have: choose "
+        f"{setting} works on tokens of timm's Vision Transformers, which {backbone.name} does not have: choose "
         f"--model.backbone vit_tiny_patch16_224, vit_small_patch16_224, test_vit, ..."
     )
 

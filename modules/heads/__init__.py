@@ -24,7 +24,7 @@ from modules.heads.detection import (
     SingleObject,
 )
 from modules.heads.embedding import MLP, Projection, Prototypes
-from modules.heads.queries import MaskQueryHead, QueryMasks
+from modules.heads.queries import EoMT, MaskQueryHead, QueryMasks
 
 __all__ = [
     "FCN",
@@ -39,6 +39,7 @@ __all__ = [
     "DenseHead",
     "DetectionHead",
     "EmbeddingHead",
+    "EoMT",
     "FastRCNN",
     "FasterRCNN",
     "FullyConnected",

@@ -73,7 +73,7 @@ SETTINGS = {
     DINO: {"prototypes": 8},
 }
 LEVELS = {"RetinaNet": {"levels": 3, "extra": "p6p7"}, "FCOS": {"levels": 3, "extra": "p6p7"}}
-WITHOUT_NECK = ("RCNN", "SSD", "SingleObject")
+WITHOUT_NECK = ("EoMT", "RCNN", "SSD", "SingleObject")
 HEADS = {
     name: head
     for name in modules.heads.__all__
@@ -100,7 +100,8 @@ def detecting(task: type, name: str) -> dict:
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.__name__)
 def test_a_task_takes_the_heads_of_its_base_and_refuses_all_others(task, name):
-    head, build = HEADS[name], partial(task, backbone="test_resnet", **SETTINGS.get(task, {}), **detecting(task, name))
+    backbone = "test_vit" if name == "EoMT" else "test_resnet"
+    head, build = HEADS[name], partial(task, backbone=backbone, **SETTINGS.get(task, {}), **detecting(task, name))
     if issubclass(head, TASKS[task]):
         assert isinstance(build(head=head).head, head)
         assert parser(task).parse_args(["--head", name]).head.class_path.endswith(f".{name}")

@@ -12,7 +12,7 @@ from modules.contracts import ConfigError, Features
 from modules.contracts.preprocessing import Preprocessing
 from modules.decoding.tta import TTA
 from modules.export import preprocess_for
-from modules.heads import QueryMasks, UNet
+from modules.heads import EoMT, QueryMasks, UNet
 from modules.losses.segmentation import SegmentationLoss
 from modules.necks import FPN, NoNeck
 from modules.training.optim import Optim
@@ -103,3 +103,62 @@ def test_a_head_for_instances_leaves_anchors_alone():
 
 def test_features_of_the_neck_are_those_of_the_head():
     assert isinstance(instance(neck=None).neck.features, Features)
+
+
+def eomt(**settings) -> SemanticSegmentation:
+    return semantic(**{"backbone": "test_vit", "head": partial(EoMT, queries=8, blocks=2)} | settings)
+
+
+def test_queries_join_the_last_blocks_of_a_vit():
+    model, image = eomt().eval(), torch.randn(2, 3, 64, 96)
+    net, head = model.backbone.net, model.head.net
+    tokens = model.backbone.net.forward_features(image)
+    seen = []
+    for block in net.blocks:
+        block.register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0].shape[1]))
+    head.set_progress(1.0)
+    answers = model.head(image, model._maps)[0]
+    assert seen == [tokens.shape[1]] * (len(net.blocks) - 2) + [tokens.shape[1] + 8] * 2
+    assert answers.masks.shape == (2, 8, 16, 24)
+    assert not any("blocks" in name for name in head.state_dict())
+
+
+def test_what_queries_do_not_see_is_blocked_in_the_vit():
+    model, image = eomt(head=partial(EoMT, queries=2, blocks=1)).eval(), torch.randn(1, 3, 64, 64)
+    head = model.head.net
+    x, masks = torch.zeros(1, 2 + 1 + 16, 64), torch.full((1, 2, 16, 16), -1.0)
+    masks[0, 0, :4, :4] = 1.0
+    mask = head._attention_mask(0, masks, x, (4, 4))[0, 0]
+    assert torch.isinf(mask[0]).nonzero()[:, 0].tolist() == [*range(4, 19)]  # all cells but the first
+    assert not mask[1:].any()  # a query of an empty mask, and tokens, see all
+    assert model(image).isfinite().all()
+
+
+def test_a_vit_with_queries_memorizes_a_handful_and_trains_all_of_itself():
+    model = eomt(optim=Optim(lr=0.003, warmup=0, schedule="cosine"))
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    once = quiet(max_epochs=60, gradient_clip_val=1.0, check_val_every_n_epoch=60)
+    once.fit(model, datamodule=Images(make_images(height=64, width=64)))
+    assert once.callback_metrics["val/miou"] > 0.7
+    assert [name for name, value in model.named_parameters() if torch.equal(value, before[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"backbone": "test_resnet"}, ("EoMT", "test_resnet", "vit_tiny_patch16_224")),
+        ({"neck": partial(FPN, channels=16)}, ("EoMT", "model.neck", "NoNeck")),
+        ({"head": partial(EoMT, blocks=7)}, ("head.blocks", 7, 6)),
+    ],
+)
+def test_networks_that_are_no_plain_vit_are_refused(settings, names):
+    with refuses(ConfigError, *names):
+        eomt(**settings)
+
+
+def test_instances_by_a_vit_need_no_neck():
+    model = instance(backbone="test_vit", head=partial(EoMT, queries=4, blocks=2)).eval()
+    found = model(torch.randn(1, 3, 64, 64), torch.tensor([[64, 64]]))
+    assert {"boxes", "mask_probabilities"} <= found[0].keys()
+    with refuses(ConfigError, "EoMT", "NoNeck"):
+        instance(backbone="test_vit", head=partial(EoMT, queries=4, blocks=2), neck=None)

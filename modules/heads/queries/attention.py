@@ -1,5 +1,7 @@
 """Attention of mask queries: where a query may look, and how the masking fades during training."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -56,20 +58,30 @@ class Annealing(nn.Module):
         super().__init__()
         self.anneal = anneal
         self.register_buffer("probability", torch.ones(layers))
+        self.known = [1.0] * layers  # the same as numbers, for which no device is asked
 
     def set_progress(self, progress: float) -> None:
         """Set the probabilities for the share of the training that is done, 0..1."""
         if self.anneal:
-            windows = len(self.probability) + 2
-            for layer in range(len(self.probability)):
-                share = min(max(progress * windows - layer - 1, 0.0), 1.0)
-                self.probability[layer] = (1 - share) ** POWER
+            windows = len(self.known) + 2
+            shares = [min(max(progress * windows - layer - 1, 0.0), 1.0) for layer in range(len(self.known))]
+            self.known = [(1 - share) ** POWER for share in shares]
+            self.probability.copy_(torch.tensor(self.known))
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.known = self.probability.tolist()
+
+    def active(self, layer: int) -> bool:
+        """True if queries of a layer are masked, some of them at least."""
+        return self.known[layer] > (0.0 if self.training else 0.5)
 
     def forward(self, layer: int, masks: Tensor, size: tuple[int, int]) -> Tensor:
-        """Cells that queries do not look at in a layer, bool (B, Q, h * w), of mask logits (B, Q, H, W)."""
-        probability = self.probability[layer]
-        draw = torch.rand(*masks.shape[:2], 1, device=masks.device) if self.training else 0.5
-        return outside(masks, size) & (probability > draw)
+        """Cells that queries do not look at in an active layer, bool (B, Q, h * w), of mask logits (B, Q, H, W)."""
+        blocked = outside(masks, size)
+        if not self.training:
+            return blocked
+        return blocked & (torch.rand(masks.shape[0], masks.shape[1], 1, device=masks.device) < self.known[layer])
 
 
 def positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:

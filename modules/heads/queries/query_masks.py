@@ -75,12 +75,16 @@ class QueryMasks(MaskQueryHead):
             memory.append(x.flatten(2).transpose(1, 2) + level)
             places.append(positions(x.shape[-2], x.shape[-1], x.shape[1], x.device))
         query, place = self.content.expand(image.shape[0], -1, -1), self.place
-        answers = [self.answer(query, finest)]
+        answers = []
         for number, layer in enumerate(self.layers):
-            turn = number % len(memory)
-            blocked = self.masking(number, answers[-1].masks, coarse[turn].shape[-2:])
+            turn, blocked = number % len(memory), None
+            masked = self.masking.active(number)
+            if masked or targets is not None:
+                answers.append(self.answer(query, finest))
+            if masked:
+                blocked = self.masking(number, answers[-1].masks, coarse[turn].shape[-2:])
             query = layer(query, place, memory[turn], places[turn], blocked)
-            answers.append(self.answer(query, finest))
+        answers.append(self.answer(query, finest))
         losses = {} if targets is None else self.loss.compute(answers, targets)
         return answers[-1], losses
 
@@ -109,6 +113,9 @@ class PixelDecoder(nn.Module):
         found: list[Tensor] = []
         for x, lateral, smooth in reversed(list(zip(maps[self.skip :], self.lateral, self.smooth, strict=True))):
             x = lateral(x)
+            height, width = x.shape[-2:]
+            # masks are products with these maps, by which alike objects differ in their places alone
+            x = x + positions(height, width, x.shape[1], x.device).T.unflatten(1, (height, width))
             found.append(smooth(x + resize(found[-1], x.shape[-2:]) if found else x))
         return found[:-1] or found, self.last(found[-1])
 
@@ -128,7 +135,7 @@ class DecoderLayer(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(inplace=True), nn.Linear(4 * width, width))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
-    def forward(self, query: Tensor, place: Tensor, memory: Tensor, places: Tensor, blocked: Tensor) -> Tensor:
+    def forward(self, query: Tensor, place: Tensor, memory: Tensor, places: Tensor, blocked: Tensor | None) -> Tensor:
         """Queries (B, Q, D) to the same, refined.
 
         Args:
@@ -136,7 +143,7 @@ class DecoderLayer(nn.Module):
             place: their positions (Q, D).
             memory: (B, N, D).
             places: positions of the memory, (N, D).
-            blocked: cells that a query does not look at, bool (B, Q, N).
+            blocked: cells that a query does not look at, bool (B, Q, N); null is none.
         """
         query = self.norms[0](query + self.cross(query + place, memory + places, memory, blocked))
         query = self.norms[1](query + self.own(query + place, query + place, query))

@@ -75,8 +75,9 @@ def test_masking_fades_layer_after_layer_and_is_off_in_the_end():
     share = masking(0, masks, (4, 4)).any(2).float().mean().item()
     assert share == pytest.approx(0.5**0.9, abs=0.06)
     assert masking.eval()(0, masks, (4, 4)).any(2).all()  # above 0.5
+    assert masking.active(0) and masking.train().active(0)
     masking.set_progress(0.35)
-    assert not masking(0, masks, (4, 4)).any()
+    assert masking.active(0) and not masking.eval().active(0)
     fixed = Annealing(3, anneal=False)
     fixed.set_progress(1.0)
     assert fixed.probability.tolist() == [1, 1, 1]
@@ -86,7 +87,7 @@ def test_the_progress_of_masking_is_in_the_weights():
     head, other = QueryMasks(FEATURES, 3, **SMALL), QueryMasks(FEATURES, 3, **SMALL)
     head.set_progress(0.4)
     other.load_state_dict(head.state_dict())
-    assert torch.equal(other.masking.probability, head.masking.probability) and head.masking.probability[0] < 1
+    assert other.masking.known == pytest.approx(head.masking.known) and head.masking.known[0] < 1
 
 
 @pytest.mark.parametrize("counts", [(2, 0), (0, 0), (9, 1)], ids=["an empty image", "an empty batch", "too many"])
