@@ -33,6 +33,7 @@ EVALUATE: dict[Split, str] = {"test": "test", "val": "validate"}
 """The command for a split."""
 
 LABELED = {"label": "ImageFolder", "tags": "ImageTags", "boxes": "DetectionFolder", "mask": "SegmentationFolder"}
+LABELED |= {"segments": "PanopticFolder"}
 """For what a task on images learns from: the data module of a user's own."""
 
 OF_METHOD = ("views", "local_views", "local_size", "local_crop", "crop", "augment", "augment_device")

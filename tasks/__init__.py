@@ -22,6 +22,7 @@ from tasks.moco import MoCo
 from tasks.moco_v3 import MoCoV3
 from tasks.multilabel_classification import MultilabelClassification
 from tasks.nnclr import NNCLR
+from tasks.panoptic_segmentation import PanopticSegmentation
 from tasks.rotation import Rotation
 from tasks.semantic_segmentation import SemanticSegmentation
 from tasks.simclr import SimCLR
@@ -58,6 +59,7 @@ __all__ = [
     "MoCo",
     "MoCoV3",
     "MultilabelClassification",
+    "PanopticSegmentation",
     "Rotation",
     "SemanticSegmentation",
     "SimCLR",

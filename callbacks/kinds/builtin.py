@@ -2,6 +2,7 @@
 
 from callbacks.collectors.classification import ClassificationCollector, draw_views
 from callbacks.collectors.detection import DetectionCollector, draw_boxes
+from callbacks.collectors.panoptic import PanopticCollector, draw_panoptic
 from callbacks.collectors.reconstruction import ReconstructionCollector
 from callbacks.collectors.segmentation import SegmentationCollector, draw_masks
 from callbacks.collectors.stylized import StylizedCollector
@@ -13,6 +14,7 @@ from callbacks.writers.detections import DetectionFiles
 from callbacks.writers.features import FeatureFile
 from callbacks.writers.labels import LabelFile
 from callbacks.writers.masks import MaskFiles
+from callbacks.writers.panoptic import PanopticFiles
 from callbacks.writers.samples import SampleFiles
 from callbacks.writers.sentences import TextFiles
 from callbacks.writers.stylized import StylizedFiles
@@ -66,6 +68,15 @@ register(
     collect=SegmentationCollector,
     write=MaskFiles,
     draw=draw_masks,
+)
+register(
+    "panoptic",
+    prediction=["segments", "labels", "scores"],
+    truth=["segments", "truth"],
+    batch=["segments"],
+    collect=PanopticCollector,
+    write=PanopticFiles,
+    draw=draw_panoptic,
 )
 register(
     "translation",

@@ -55,7 +55,7 @@ def per_class_of_objects(reports: Mapping[Kind, Report]) -> dict[str, np.ndarray
     return metrics
 
 
-MAIN_METRICS = {"iou": "IoU", "f1": "F1", "mask_ap": "mask AP", "ap": "AP"}
+MAIN_METRICS = {"pq": "PQ", "iou": "IoU", "f1": "F1", "mask_ap": "mask AP", "ap": "AP"}
 """Main metric of a table: the first of these columns that it has -> name in text."""
 
 
