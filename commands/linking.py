@@ -36,8 +36,8 @@ def link(
         trained = f"the checkpoint {checkpoint}" if checkpoint else "the exported file"
         args.classes = _classes(typed or known.get("classes"), list(data.classes), None if typed else trained)
     if "things" in args:
-        given = (args.things, known.get("things"), data.things)  # the task refuses those that differ from the data's
-        args.things = next((one for one in given if one is not None), None)
+        named = (args.things, known.get("things"), data.things)  # the task refuses others than the data's
+        args.things = next((one for one in named if one is not None), None)
     if "frames" in args and given.get("frames") is not None:
         args.frames = _frames(args.frames, given.frames, checkpoint)
     if given.get("channels") == 1:

@@ -73,8 +73,7 @@ class PanopticSegmentation(VisionTask):
         if given is not None and given != set(self.things):
             name = min(given ^ set(self.things))
             raise ConfigError(
-                f"model.things {'has' if name in self.things else 'lacks'} {name!r}, unlike those of {data.name}: leave "
-                f"it out, or give the same"
+                f"model.things {'has' if name in self.things else 'lacks'} {name!r}, unlike {data.name}: leave it out"
             )
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
