@@ -23,14 +23,19 @@ def roles_of(data: type) -> dict[str, Role]:
 
 
 def arguments_of(data: type) -> dict[str, inspect.Parameter]:
-    """Arguments that the construction of a class takes, those handed to its bases by **kwargs included."""
+    """Arguments that the construction of a class takes, those handed to its bases by **kwargs included.
+
+    Those in the attribute `fixed` of a class are left out: it gives them to its bases by itself.
+    """
     found: dict[str, inspect.Parameter] = {}
+    fixed: set[str] = set()
     for part in data.__mro__:
         if "__init__" not in vars(part):
             continue
         own = inspect.signature(part.__init__).parameters
         named = {n: p for n, p in own.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and n != "self"}
-        found = named | found
+        found = {name: p for name, p in named.items() if name not in fixed} | found
+        fixed |= vars(part).get("fixed", set())
         if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
             break
     return found

@@ -24,4 +24,5 @@ def draw_segments(image: np.ndarray, segments: np.ndarray, labels: Sequence[int]
     """
     drawn = (segments > 0) & (segments <= min(MAX_SEGMENTS, len(labels)))
     numbers = np.where(drawn, segments - 1, IGNORE).astype(np.uint8)
-    return overlay(image, numbers, [palette[label] for label in labels[:MAX_SEGMENTS]])
+    colors = [palette[label] for label in labels[:MAX_SEGMENTS]]
+    return overlay(image, numbers, colors or palette[:1])

@@ -35,6 +35,7 @@ class PanopticDataModule(ObjectDataModule):
     things: list[str] | None = None
     objects = "segments"
 
+    fixed: ClassVar[set[str]] = {"masks", "copy_paste", "min_visibility", "proposals"}
     roles: ClassVar[dict[str, Role]] = {"image_size": "input", "augment": "training", "scale": "training"}
 
     def __init__(

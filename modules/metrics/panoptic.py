@@ -14,17 +14,17 @@ from modules.metrics.bootstrap.statistic import Sums
 GROUPS = ("", "_things", "_stuff")
 """Ends of the names of metrics over all classes, over things and over stuff."""
 WORDS = {
-    "pq": "macro: mean over classes of summed IoU of matches / (matches + half of missed and half of wrong segments)",
-    "sq": "macro: mean over classes of the mean IoU of matched segments, 0 for a class without match",
-    "rq": "macro: mean over classes of the F1 of segments, those of an IoU above 0.5 being matched",
+    "pq": "macro: mean over classes of summed IoU / (TP + FP / 2 + FN / 2), segments matched by an IoU above 0.5",
+    "sq": "macro: mean over classes of the mean IoU of matched segments, 0 for a class without any",
+    "rq": "macro: mean over classes of TP / (TP + FP / 2 + FN / 2)",
 }
 UNIT = 1 << 40
 """Whole numbers that stand for 1 in sums, which are then the same in any order, and on devices without float64."""
 RULES = "as panopticapi counts, void and crowds left out; at the original resolution"
 PROTOCOLS = {
-    f"{name}{end}": f"{how}; {'all classes' if not end else f'{end[1:]} alone'}; {RULES}"
-    for end in GROUPS
+    f"{name}{end}": f"{f'as {name}, {end[1:]} alone' if end else how}; {RULES}"
     for name, how in WORDS.items()
+    for end in GROUPS
 }
 """Protocol of each metric, in words."""
 

@@ -34,6 +34,7 @@ SINGLE |= {
     "ijepa",
     "mae",
     "masked_patches",
+    "panoptic_segmentation",
     "semantic_segmentation",
     "translation",
     "video",

@@ -44,6 +44,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "MoCoV3": NET,
     "MultilabelClassification": NET | CLASSES | {"cutmix": 0.2},
     "NNCLR": NET | {"queue_size": 64},
+    "PanopticSegmentation": NET | CLASSES | {"things": ["cat"]},
     "Rotation": NET,
     "SemanticSegmentation": NET | CLASSES,
     "SimCLR": NET,
