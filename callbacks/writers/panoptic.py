@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -31,7 +31,7 @@ class PanopticFiles(Table):
     """
 
     def __init__(self, source: Source) -> None:
-        task, data, stage = source.task, source.trainer.datamodule, source.stage
+        task, data, stage = cast(Any, source.task), cast(Any, source.trainer).datamodule, source.stage
         super().__init__(source.folder / f"{stage}.csv.rows", source.rank, ["path", "image_id", "segments", "record"])
         self.classes, self.things, self.backbone, self.data = task.classes, set(task.things), task.backbone, data
         self.category_ids = data.category_ids or list(range(1, len(self.classes) + 1))

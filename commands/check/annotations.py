@@ -161,7 +161,8 @@ def _repeated(data: ObjectDataModule) -> Iterator[str]:
         images, chosen = places(source, rows)
         known: dict[tuple, int] = {}
         for image, k in zip(images.tolist(), chosen.tolist(), strict=True):
-            first = known.setdefault((image, *source.boxes[k].tolist()), k)
+            mask = None if source.counts is None else source.counts[k]  # many segments reach from edge to edge
+            first = known.setdefault((image, mask, *source.boxes[k].tolist()), k)
             if first != k:
                 same = source.classes[first] == source.classes[k]
                 names = [data.classes[source.classes[j]] for j in (first, k)]

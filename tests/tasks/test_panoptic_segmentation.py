@@ -6,12 +6,14 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from pycocotools import mask as coco
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datamodules import ShapesPanoptic
 from modules.contracts import ConfigError, Features
 from modules.contracts.data_info import DataInfo
+from modules.heads import QueryMasks
 from modules.heads.queries import MaskQueryHead, Queries
 from modules.metrics.panoptic import per_class
 from modules.training.optim import Optim
@@ -53,8 +55,6 @@ def batch() -> dict:
     for number, (level, columns) in enumerate([(40, slice(0, 4)), (80, slice(4, 8)), (120, slice(8, 12))], 1):
         image[:, :, :16, columns], segments[:, :16, columns] = level, number
     whole = segments[0, :16, :16].repeat_interleave(2, 0).repeat_interleave(2, 1).numpy()
-    from pycocotools import mask as coco
-
     rles = [coco.encode(np.asfortranarray(whole == number, np.uint8)) for number in (1, 2, 3)]
     truth = {"labels": torch.tensor([0, 0, 2]), "crowd": torch.zeros(3, dtype=torch.bool), "rle": rles}
     sides = {"inside": torch.tensor([[16, 16]] * 2), "size": torch.tensor([[32, 32]] * 2)}
@@ -133,11 +133,9 @@ def test_data_without_segments_is_refused():
 
 
 def test_mask_queries_learn_a_handful_of_images():
-    from modules.heads import QueryMasks
-
-    data = ShapesPanoptic(train=4, val=1, test=0, batch_size=4, workers=0, augment="none", image_size=32)
+    data = ShapesPanoptic(train=4, val=1, test=0, batch_size=4, workers=0, augment="none")
     data.setup("fit")
-    head = partial(QueryMasks, queries=8, width=32, layers=1, mask_stride=2)
+    head = partial(QueryMasks, queries=8, width=32, layers=2)
     settings = {"classes": data.classes, "things": data.things, "head": head}
     torch.manual_seed(0)
     model = task(**settings, optim=Optim(lr=0.003, warmup=0, schedule="constant"))
@@ -147,7 +145,7 @@ def test_mask_queries_learn_a_handful_of_images():
 
     class Same(L.LightningDataModule):
         def train_dataloader(self):
-            return DataLoader([one] * 150, batch_size=None, collate_fn=dict)
+            return DataLoader([one] * 80, batch_size=None, collate_fn=dict)
 
         def val_dataloader(self):
             return DataLoader([judged], batch_size=None, collate_fn=dict)
