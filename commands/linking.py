@@ -10,6 +10,7 @@ from datamodules import DataModule
 from datamodules.text.text_data import TextData
 from modules.backbones import class_of, takes_channels
 from modules.contracts import ConfigError, DataError
+from modules.contracts.keypoints import KeypointLayout
 from modules.text.tokenizer import Tokenizer
 from tasks import Task, VisionTask
 
@@ -38,6 +39,8 @@ def link(
     if "things" in args:
         named = (args.things, known.get("things"), data.things)  # the task refuses others than the data's
         args.things = next((one for one in named if one is not None), None)
+    if "keypoints" in args:
+        _see_keypoints(args, known, data.data_info().keypoints)
     if "frames" in args and given.get("frames") is not None:
         args.frames = _frames(args.frames, given.frames, checkpoint)
     if given.get("channels") == 1:
@@ -125,6 +128,14 @@ def _classes(known: list[str] | None, found: list[str], trained: str | None) -> 
         remedy = remedy if trained else "leave model.classes out, which come from the data"
         raise DataError(f"{where} has {len(known)} classes, the data has {len(found)} ({what}): {remedy}")
     return found
+
+
+def _see_keypoints(args: Namespace, known: dict[str, Any], found: KeypointLayout | None) -> None:
+    """Names, skeleton and pairs of keypoints come from a checkpoint if there is one, else from the data."""
+    parts = {} if found is None else {"keypoints": found.names, "skeleton": found.skeleton, "flip_pairs": found.pairs}
+    for name, value in parts.items():
+        own = known.get(name) if args[name] is None else args[name]
+        args[name] = [v if isinstance(v, str) else list(v) for v in value] if own is None else own
 
 
 def _frames(known: int | None, given: int, checkpoint: Path | None) -> int:

@@ -22,6 +22,7 @@ from datamodules.segmentation import CamVid, COCOSemantic, SegmentationFolder, V
 from datamodules.synthetic import (
     Shapes,
     ShapesCaptions,
+    ShapesKeypoints,
     ShapesMasks,
     ShapesObjects,
     ShapesPanoptic,
@@ -60,6 +61,7 @@ __all__ = [
     "SegmentationFolder",
     "Shapes",
     "ShapesCaptions",
+    "ShapesKeypoints",
     "ShapesMasks",
     "ShapesObjects",
     "ShapesPanoptic",

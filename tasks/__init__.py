@@ -15,6 +15,7 @@ from tasks.gan import GAN, WGAN
 from tasks.ijepa import IJEPA
 from tasks.instance_segmentation import InstanceSegmentation
 from tasks.jigsaw import Jigsaw
+from tasks.keypoints import Keypoints
 from tasks.lejepa import LeJEPA
 from tasks.mae import MAE
 from tasks.masked_patches import MaskedPatches
@@ -54,6 +55,7 @@ __all__ = [
     "FastStyle",
     "InstanceSegmentation",
     "Jigsaw",
+    "Keypoints",
     "LeJEPA",
     "MaskedPatches",
     "MoCo",

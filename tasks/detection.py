@@ -14,7 +14,7 @@ from modules.backbones.reach import freeze_norms
 from modules.contracts import Batch, ConfigError, NeckFactory, Prediction
 from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.boxes import Detection as Found
-from modules.decoding.boxes import to_original
+from modules.decoding.boxes import mirrored, to_original
 from modules.decoding.masks import paste
 from modules.decoding.objects import Shown, infer
 from modules.decoding.tta import TTA, TiledTTA
@@ -60,6 +60,8 @@ class Detection(VisionTask):
     masks: ClassVar[bool] = False
     chosen = ("drawing_threshold",)
     kind: ClassVar[type[Detector]] = DetectionHead
+    sigmas: Sequence[float] = ()
+    sigmas_in_words: str = ""
 
     def __init__(
         self,
@@ -87,9 +89,9 @@ class Detection(VisionTask):
         self.drawing_threshold: float | None = None  # score of the best F1 of the last validation
         self.train()
         most = max(100, self.head.selection.detections)  # COCO's, or all that may be found
-        self.protocols = protocols(most)
+        self.protocols = protocols(most, self.sigmas_in_words)
         extra = {name: name in extra_metrics for name in ("voc", "dsb2018")}
-        scores = partial(DetectionScores, len(classes), self.masks, most, errors=True, **extra)
+        scores = partial(DetectionScores, len(classes), self.masks, most, errors=True, sigmas=self.sigmas, **extra)
         self.scores = torch.nn.ModuleDict({"val": scores(), "test": scores(items=True)})
         self.to(memory_format=torch.channels_last)
 
@@ -119,14 +121,15 @@ class Detection(VisionTask):
         stride = max(self.backbone.features.strides)
         black = self.backbone.normalize(image.new_zeros(image.shape[1], 1, 1)[None])[0]
         shown = Shown(image, inside, proposals)
-        return infer(lambda shown: self._detect(shown)[0], shown, self.tiled, self.head.selection, stride, black)
+        settings = self.tiled, self.head.selection, stride, black, self.mirror
+        return infer(lambda shown: self._detect(shown)[0], shown, *settings)
 
     def _detect(self, shown: Shown, targets: list[Target] | None = None) -> tuple[list[Found], dict[str, Tensor]]:
         maps = self._maps if self.head.crops else self._maps(shown.image)
         return self.head(shown.image, maps, shown.inside, targets, shown.proposals)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        keys = ("boxes", "labels", "masks") if self.masks else ("boxes", "labels")
+        keys = (*self.required_keys[1:], *(["masks"] if self.masks else []))
         targets = [dict(zip(keys, one, strict=True)) for one in zip(*(batch[k] for k in keys), strict=True)]
         _, losses = self._detect(_shown(batch), targets)
         loss = sum(losses.values())
@@ -156,7 +159,7 @@ class Detection(VisionTask):
 
     def predict_step(self, batch: Batch, index: int) -> Prediction:
         found = self(*_shown(batch))
-        answers = [self._original(*one) for one in zip(found, batch["inside"], batch["size"], strict=True)]
+        answers = [self.original(*one) for one in zip(found, batch["inside"], batch["size"], strict=True)]
         return {key: [answer[key] for answer in answers] for key in answers[0]}
 
     def eval_step(self, batch: Batch, index: int, stage: Stage) -> Prediction:
@@ -171,7 +174,7 @@ class Detection(VisionTask):
         self.log_metrics({f"{stage}/{name}": value for name, value in scores.items()})
         self.scores[stage].reset()
         if stage == "val":
-            report = self.reports(stage)["masks" if self.masks else "boxes"]
+            report = [*self.reports(stage).values()][-1]  # of masks or keypoints, if there are any
             self.drawing_threshold = report.threshold if report.has_best else None
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
@@ -180,7 +183,11 @@ class Detection(VisionTask):
     def _maps(self, image: Tensor) -> list[Tensor]:
         return self.neck(self.backbone(image))
 
-    def _original(self, found: Found, inside: Tensor, size: Tensor) -> dict[str, Any]:
+    def mirror(self, found: Found, width: float) -> Found:
+        """Horizontal flip of detections in an image of `width` pixels, for test-time augmentation."""
+        return mirrored(found, width)
+
+    def original(self, found: Found, inside: Tensor, size: Tensor) -> dict[str, Any]:
         """Detections of one image in pixels of the original."""
         boxes = to_original(found["boxes"], inside, size)
         answer = {"boxes": boxes, "scores": found["scores"], "labels": found["labels"]}

@@ -5,7 +5,7 @@ Draws training batches as well.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,13 +20,15 @@ from callbacks.collectors.segmentation import SIDE
 from callbacks.figures.base import shorten_start
 from callbacks.figures.class_bars import class_bars
 from callbacks.figures.objects import draw_objects, mostly_small, object_palette, stacked
-from callbacks.figures.overlays import Palette, class_legend, enlarged
+from callbacks.figures.overlays import class_legend, enlarged
 from callbacks.figures.precision_recall import precision_recall
+from callbacks.figures.skeletons import edges_of, keypoint_legend
 from callbacks.figures.strips import Entry, strips
 from callbacks.results.table import class_table
 from callbacks.writers.detection_errors import error_bars, error_lines, write_errors
 from callbacks.writers.per_class import MAIN_METRICS, per_class_of_objects, write_per_class
 from modules.contracts import Backbone, Batch, Prediction
+from modules.metrics.detection import MEASURE
 
 MAX_OBJECTS = 200  # objects of an image that are kept to be drawn; of predictions those with the highest scores
 OVERLAP = 0.5  # lowest IoU of a detection with its object
@@ -40,6 +42,7 @@ class Panel(NamedTuple):
     labels: Sequence[int]
     tags: Sequence[str]
     shown: np.ndarray | None
+    points: np.ndarray | None = None
 
 
 class DetectionCollector(Collector):
@@ -73,6 +76,11 @@ class DetectionCollector(Collector):
             wanted = self.wanted(badness, first).tolist()  # decoding the masks of every image would take long
             for name, masks in (("true", [one["rle"] for one in batch["truth"]]), ("found", outputs["rle"])):
                 rows[f"{name}_masks"] = _thumbnails(masks, wanted, parts.tolist(), small.shape[-2:]).to(image.device)
+        if "keypoints" in outputs:
+            true_points = [one["keypoints"] for one in batch["truth"]]
+            for name, points in (("true", true_points), ("found", outputs["keypoints"])):
+                kept = [_kept_points(one.to(image.device), s) for one, s in zip(points, scale, strict=True)]
+                rows[f"{name}_points"] = torch.stack(kept)
         self.keep(rows, badness, first)
 
     def write(self, folder: Path, stage: str, task: LightningModule) -> None:
@@ -87,20 +95,21 @@ class DetectionCollector(Collector):
 
     def draw(self, stage: str, task: LightningModule, data: LightningDataModule) -> Iterator[tuple[str, np.ndarray]]:
         classes, palette, reports = task.classes, object_palette(len(task.classes)), task.reports(stage)
-        report = reports.get("masks", reports["boxes"])
+        kind, report = [*reports.items()][-1]  # masks or keypoints, if there are any
         sure = report.threshold
         title = f"{stage}: what is there, and detections of score {sure:.2f} and more ({report.choice})"
-        yield "predictions", _answers(surely(self.sample.kept(), sure), classes, title)
+        yield "predictions", _answers(surely(self.sample.kept(), sure), task, title)
         title = f"{stage}: images with the most objects missed and detections of nothing, score {sure:.2f} and more"
         worst = surely(self.worst.kept(), sure)
         wrong = worst["wrong"].sum(1)
         bad = wrong.argsort(descending=True, stable=True)[: int(wrong.count_nonzero())]
-        yield "mistakes", _answers({name: row[bad] for name, row in worst.items()}, classes, title)
+        yield "mistakes", _answers({name: row[bad] for name, row in worst.items()}, task, title)
         metrics = per_class_of_objects(reports)
         main = next(name for name in MAIN_METRICS if name in metrics)
         title = f"{stage}: precision over recall, as COCO counts"
         yield "curves", precision_recall(reports, classes, palette, title)
-        values, counts, title = metrics[main], metrics["objects"], f"{stage}: {MAIN_METRICS[main]}, IoU .50:.05:.95"
+        values, counts = metrics[main], metrics["objects"]
+        title = f"{stage}: {MAIN_METRICS[main]}, {MEASURE[kind]} .50:.05:.95"
         yield "classes", class_bars(classes, values, counts, palette, title, MAIN_METRICS[main], "objects")
         yield "errors", error_bars(reports, f"{stage}: errors of detections, after TIDE")
 
@@ -129,18 +138,19 @@ def _hits(found: Tensor, true: Tensor) -> Tensor:
 
 
 def draw_boxes(batch: Batch, samples: int, backbone: Backbone, data: LightningDataModule) -> np.ndarray:
-    """The first images of a training batch with their boxes, and masks where there are some."""
+    """The first images of a training batch with their boxes, and masks or keypoints where there are some."""
     panels, shown_labels = [], []
     for i, image in enumerate(arrays(visible(batch["image"][:samples], backbone))):
         labels, shown = batch["labels"][i].tolist(), None
         if "masks" in batch and labels:
             masks = batch["masks"][i] > 0
             shown = torch.where(masks.any(0), masks.int().argmax(0) + 1, 0).cpu().numpy()
-        panels.append(_panel(image, batch["boxes"][i].cpu().numpy(), labels, shown=shown))
+        points = batch["keypoints"][i].cpu().numpy() if "keypoints" in batch else None
+        panels.append(_panel(image, batch["boxes"][i].cpu().numpy(), labels, shown=shown, points=points))
         shown_labels += labels
     captions = [shorten_start(name, 24) for name in batch["id"][:samples]]
-    rows = [[drawn] for drawn in _drawn(panels, object_palette(len(data.classes)))]
-    return strips(rows, ("",), captions, _entries(shown_labels, data.classes), "First training batch")
+    rows = [[drawn] for drawn in _drawn(panels, data)]
+    return strips(rows, ("",), captions, _entries(shown_labels, data), "First training batch")
 
 
 def surely(rows: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
@@ -156,24 +166,26 @@ def surely(rows: dict[str, Tensor], threshold: float) -> dict[str, Tensor]:
     return rows
 
 
-def _answers(rows: dict[str, Tensor], classes: Sequence[str], title: str) -> np.ndarray:
+def _answers(rows: dict[str, Tensor], task: LightningModule, title: str) -> np.ndarray:
     """Truth beside predictions; `rows` from `surely`."""
     panels, captions, shown = [], [], []
     images, sides = arrays(rows["image"]), rows["inside"].tolist()
     for i, (image, (height, width)) in enumerate(zip(images, sides, strict=True)):
         for name in ("true", "found"):
-            objects = rows[name][i][rows[name][i, :, 4] >= 0].numpy()
+            there = rows[name][i, :, 4] >= 0
+            objects = rows[name][i][there].numpy()
             labels = objects[:, 4].astype(int).tolist()
             shown += labels
             tags = [f"{100 * score:.0f}" for score in objects[:, 5]] if name == "found" else []
             masks = rows.get(f"{name}_masks")
             mask = None if masks is None else masks[i, :height, :width].numpy()
-            panels.append(_panel(image[:height, :width], objects[:, :4], labels, tags, mask))
+            points = rows[f"{name}_points"][i][there].numpy() if f"{name}_points" in rows else None
+            panels.append(_panel(image[:height, :width], objects[:, :4], labels, tags, mask, points))
         missed, nothing = rows["wrong"][i].tolist()
         captions.append(f"{shorten_start(name_text(rows['name'][i].numpy()), 40)}\n{missed} missed, {nothing} wrong")
-    drawn = _drawn(panels, object_palette(len(classes)))
+    drawn = _drawn(panels, task)
     pairs = [*map(list, zip(drawn[::2], drawn[1::2], strict=True))]
-    return strips(pairs, ("truth", "found, with scores in %"), captions, _entries(shown, classes), title)
+    return strips(pairs, ("truth", "found, with scores in %"), captions, _entries(shown, task), title)
 
 
 def _panel(
@@ -182,22 +194,28 @@ def _panel(
     labels: Sequence[int],
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
+    points: np.ndarray | None = None,
 ) -> Panel:
     """Enlarge what is drawn."""
     large = enlarged(image)
     shown = None if shown is None else enlarged(shown)
-    return Panel(large, boxes * large.shape[0] / image.shape[0], labels, tags, shown)
+    factor = large.shape[0] / image.shape[0]
+    points = None if points is None else points * np.array([factor, factor, 1])
+    return Panel(large, boxes * factor, labels, tags, shown, points)
 
 
-def _drawn(panels: Sequence[Panel], palette: Palette) -> list[np.ndarray]:
-    """Panels of one figure, with lines of one width."""
+def _drawn(panels: Sequence[Panel], owner: Any) -> list[np.ndarray]:
+    """Panels of one figure, with lines of one width; classes and skeleton are those of a task or a data module."""
+    palette, edges = object_palette(len(owner.classes)), edges_of(owner)
     small = mostly_small([(panel.image, panel.boxes) for panel in panels])
-    return [draw_objects(p.image, p.boxes, p.labels, palette, p.tags, p.shown, small) for p in panels]
+    return [draw_objects(p.image, p.boxes, p.labels, palette, p.tags, p.shown, small, p.points, edges) for p in panels]
 
 
-def _entries(labels: Sequence[int], classes: Sequence[str]) -> list[Entry]:
-    """Legend of the drawn classes, the most frequent of many."""
-    return class_legend(np.bincount(labels, minlength=len(classes)), classes, object_palette(len(classes)))
+def _entries(labels: Sequence[int], owner: Any) -> list[Entry]:
+    """Legend of the drawn classes, the most frequent of many, and of the keypoints of a task or a data module."""
+    classes = owner.classes
+    legend = class_legend(np.bincount(labels, minlength=len(classes)), classes, object_palette(len(classes)))
+    return legend + keypoint_legend(owner, object_palette)
 
 
 def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:
@@ -211,6 +229,14 @@ def _kept(rows: Tensor, scale: Tensor) -> Tensor:
     count = min(MAX_OBJECTS, len(rows))
     kept[:count] = rows[:MAX_OBJECTS]
     kept[:count, :4] *= scale.to(rows)
+    return kept
+
+
+def _kept_points(points: Tensor, scale: Tensor) -> Tensor:
+    """Pad or cut keypoints (N, K, 3) to (MAX_OBJECTS, K, 3), places scaled."""
+    kept = points.new_zeros((MAX_OBJECTS, *points.shape[1:]), dtype=torch.float32)
+    kept[: len(points)] = points[:MAX_OBJECTS]
+    kept[..., :2] *= scale[:2].to(kept)
     return kept
 
 

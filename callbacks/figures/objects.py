@@ -11,6 +11,7 @@ from pycocotools import mask as coco
 
 from callbacks.figures.base import distinct
 from callbacks.figures.overlays import Palette
+from callbacks.figures.skeletons import draw_keypoints
 
 PAPER = (255, 255, 255)
 SMALLEST = 9  # pixels: the size of a tag's letters
@@ -55,8 +56,10 @@ def draw_objects(
     tags: Sequence[str] = (),
     shown: np.ndarray | None = None,
     small: bool | None = None,
+    points: np.ndarray | None = None,
+    edges: Sequence[tuple[int, int]] = (),
 ) -> np.ndarray:
-    """Draw boxes, and optionally masks and tags, over an image, in the colors of the classes.
+    """Draw boxes, and optionally masks, keypoints and tags, over an image, in the colors of the classes.
 
     Where most objects are small, lines are thin; many small objects have no tags, which would cover their neighbors.
 
@@ -68,6 +71,8 @@ def draw_objects(
         tags: N texts, written at the boxes where they cover no tag of an earlier object.
         shown: index map (H, W) from `stacked`, drawn half-transparent in the colors of the classes.
         small: draw as where most objects are small; null finds out by these boxes.
+        points: keypoints (N, K, 3), x, y in its pixels, and visibility or score.
+        edges: pairs of keypoints that a line joins.
 
     Returns:
         uint8 (H, W, 3).
@@ -79,6 +84,7 @@ def draw_objects(
     for (left, top, right, bottom), color in zip(boxes[::-1].tolist(), colors[::-1], strict=True):
         for ink, width in ((color, 1),) if small else ((PAPER, line + 2), (color, line)):
             cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
+    drawn = drawn if points is None else draw_keypoints(drawn, points, edges, object_palette(points.shape[1]))
     crowded = small and len(boxes) > MAX_SMALL_TAGS
     return drawn if crowded or not tags else _tagged(drawn, boxes.tolist(), colors, tags)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from callbacks.figures.base import PLAIN, render, shorten, titled
 from callbacks.figures.overlays import Palette
-from modules.metrics.detection import Report
+from modules.metrics.detection import MEASURE, Report
 from modules.metrics.detection_arrays import Kind
 from modules.metrics.threshold import best_threshold
 
@@ -20,7 +20,7 @@ MAX_CURVES = 8  # classes in a panel
 def precision_recall(
     reports: Mapping[Kind, Report], classes: Sequence[str], palette: Palette, title: str
 ) -> np.ndarray:
-    """Precision-recall curves at IoU .50 and .75, of boxes and below them of masks, with the threshold of the best F1.
+    """Precision-recall curves at IoU or OKS .50 and .75, a row per kind, with the threshold of the best F1.
 
     One curve per class (the `MAX_CURVES` with the most objects) and one for the mean of all.
 
@@ -40,7 +40,7 @@ def precision_recall(
             axes = figure.add_axes(bounds)
             curves = (report.curves[name] for name in ("recall", f"precision{iou}", f"score{iou}"))
             _draw_panel(axes, *curves, report.per_class["objects"], classes, palette)
-            axes.set_title(f"{kind}, IoU .{iou}", fontsize=10, color=PLAIN)
+            axes.set_title(f"{kind}, {MEASURE[kind]} .{iou}", fontsize=10, color=PLAIN)
     return render(figure)
 
 

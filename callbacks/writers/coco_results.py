@@ -1,7 +1,7 @@
 """Detections as COCO-results JSON, as loaded by pycocotools: a list, one object per line.
 
-Boxes and masks are files of their own: where an entry has both, pycocotools takes a mask's area from its box, and AP by
-size comes out otherwise.
+Boxes, masks and keypoints are files of their own: where an entry has a box too, pycocotools takes the area of a mask or
+of keypoints from the box, and AP by size comes out otherwise.
 """
 
 import csv
@@ -20,7 +20,8 @@ from modules.contracts.image_ids import image_number
 
 Record = dict[str, Any]
 COUNTS = ("objects", "detections")
-COLUMNS = (*COUNTS, "boxes", "masks")
+COLUMNS = (*COUNTS, "boxes", "masks", "keypoints")
+KEYS = ("bbox", "segmentation", "keypoints")
 
 
 def records(
@@ -31,18 +32,18 @@ def records(
     Args:
         ids: of the images.
         prediction: lists with one entry per image, in pixels of the original: `boxes` float32 (N, 4) xyxy, `scores`
-            (N,), `labels` int64 (N,), and perhaps `rle`, N compressed COCO RLE dicts.
+            (N,), `labels` int64 (N,), and perhaps `rle`, N compressed COCO RLE dicts, or `keypoints` (N, K, 3), x, y
+            and score.
         category_ids: annotations' category id of each class index.
         image_ids: annotations' id of each image; others get a number computed from their path.
 
     Returns:
         Entries with `image_id`, `file_name` (the image's id), `category_id`, `bbox` in xywh, `score` and, where there
-        are masks, `segmentation`.
+        are some, `segmentation` or `keypoints` (x, y and score of each in one list).
     """
-    outlines = prediction.get("rle", [None] * len(ids))
-    for name, boxes, scores, labels, rles in zip(
-        ids, prediction["boxes"], prediction["scores"], prediction["labels"], outlines, strict=True
-    ):
+    outlines, points = (prediction.get(key, [None] * len(ids)) for key in ("rle", "keypoints"))
+    columns = (prediction[key] for key in ("boxes", "scores", "labels"))
+    for name, boxes, scores, labels, rles, spots in zip(ids, *columns, outlines, points, strict=True):
         number = number_of(name, image_ids)
         corners = boxes.double().cpu()  # sides of large boxes keep their fractions
         sides = corners[:, 2:] - corners[:, :2]
@@ -50,7 +51,8 @@ def records(
         for i, (corner, side, score, label) in enumerate(rows):
             entry = {"image_id": number, "file_name": name, "category_id": category_ids[label]}
             entry |= {"bbox": corner + side, "score": score}
-            yield entry if rles is None else entry | {"segmentation": _text(rles[i])}
+            entry |= {} if rles is None else {"segmentation": _text(rles[i])}
+            yield entry if spots is None else entry | {"keypoints": _short(spots[i].flatten())}
 
 
 def number_of(name: str, image_ids: dict[str, int] | None) -> int:
@@ -71,9 +73,9 @@ def write_results(path: Path, entries: Iterable[Record]) -> None:
 class ResultFile(Table):
     """Write COCO results batch by batch, from any number of processes.
 
-    `<name>.json` of boxes or, where there are masks, `<name>_bbox.json` and `<name>_segm.json`, object by object in the
-    same order; and `<name>.csv`, a row for every image, with the columns `path`, `image_id`, `objects` (detections of
-    the score `sure` and more) and `detections` (all).
+    `<name>.json` of boxes or, where there are masks or keypoints, `<name>_bbox.json` and `<name>_segm.json` or
+    `<name>_keypoints.json`, object by object in the same order; and `<name>.csv`, a row for every image, with the
+    columns `path`, `image_id`, `objects` (detections of the score `sure` and more) and `detections` (all).
 
     Args:
         path: of the results, `<name>.json`.
@@ -93,14 +95,16 @@ class ResultFile(Table):
     ):
         super().__init__(path.with_name(f"{path.name}.rows"), rank, ["path", "image_id", *COLUMNS])
         self.results, self.category_ids, self.image_ids = path, category_ids, image_ids
-        self.masks, self.sure = False, sure
+        self.more: set[str] = set()
+        self.sure = sure
 
     def add(self, batch: Batch, prediction: Prediction) -> None:
         for i, name in enumerate(batch["id"]):
-            one = {key: prediction[key][i : i + 1] for key in ("boxes", "scores", "labels", "rle") if key in prediction}
+            keys = ("boxes", "scores", "labels", "rle", "keypoints")
+            one = {key: prediction[key][i : i + 1] for key in keys if key in prediction}
             found = records([name], one, self.category_ids, self.image_ids)
             self.write([[name, number_of(name, self.image_ids), *_columns([*found], self.sure)]])
-        self.masks |= "rle" in prediction
+        self.more |= prediction.keys() & {"rle", "keypoints"}
 
     def merge(self, world: int) -> list[Path]:
         usual = csv.field_size_limit(sys.maxsize)  # many masks in one image
@@ -111,7 +115,9 @@ class ResultFile(Table):
 
     def _merged(self, world: int) -> list[Path]:
         super().merge(world)
-        kinds = {"boxes": "_bbox", "masks": "_segm"} if self.masks else {"boxes": ""}
+        kinds = {"boxes": "_bbox" if self.more else ""}
+        kinds |= {"masks": "_segm"} if "rle" in self.more else {}
+        kinds |= {"keypoints": "_keypoints"} if "keypoints" in self.more else {}
         written = [self.results.with_name(f"{self.results.stem}{end}.json") for end in kinds.values()]
         for kind, path in zip(kinds, written, strict=True):
             _write(path, filter(None, self._column(kind)))
@@ -136,11 +142,15 @@ class ResultFile(Table):
 
 
 def _columns(found: list[Record], sure: float) -> list[str | int]:
-    """Numbers of sure detections and of all, entries with boxes, and those with masks."""
-    boxes = (_line({k: v for k, v in entry.items() if k != "segmentation"}) for entry in found)
-    masks = (_line({k: v for k, v in entry.items() if k != "bbox"}) for entry in found if "segmentation" in entry)
+    """Numbers of sure detections and of all, entries with boxes, with masks, and with keypoints."""
     certain = sum(entry["score"] >= sure for entry in found)
-    return [certain, len(found), ",\n".join(boxes), ",\n".join(masks)]
+    return [certain, len(found), *(_lines(found, key) for key in KEYS)]
+
+
+def _lines(found: list[Record], key: str) -> str:
+    """Entries with one of `KEYS`, without the others."""
+    others = {*KEYS} - {key}
+    return ",\n".join(_line({k: v for k, v in one.items() if k not in others}) for one in found if key in one)
 
 
 def _line(entry: Record) -> str:

@@ -12,8 +12,8 @@ from modules.metrics.detection_arrays import Kind
 
 MEANING = {
     "class": "right place, wrong class",
-    "location": "right class, IoU .1 to .5",
-    "both": "wrong class, IoU .1 to .5",
+    "location": "right class, overlap .1 to .5",
+    "both": "wrong class, overlap .1 to .5",
     "duplicate": "found before",
     "background": "nothing there",
     "missed": "not found",

@@ -4,16 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from callbacks.figures.base import shorten
 from callbacks.figures.objects import draw_objects, object_palette, stacked
+from callbacks.figures.skeletons import edges_of
 from callbacks.writers.images import ImageFiles, originals
 from modules.contracts import Batch, Prediction
+from modules.decoding.boxes import rescaled
+
+KEYS = ("boxes", "labels", "scores", "rle", "keypoints")
 
 
 class ObjectImages(ImageFiles):
-    """Draw detections over each image into `figures/`: boxes, masks, classes, scores in percent.
+    """Draw detections over each image into `figures/`: boxes, masks, keypoints, classes, scores in percent.
 
     The image is that of its file, at most 2,048 pixels wide and high.
 
@@ -28,13 +33,14 @@ class ObjectImages(ImageFiles):
     def __init__(self, folder: Path, rank: int, task: Any, data: Any, threshold: float) -> None:
         super().__init__(folder, rank, {"figures": ".jpg"})
         self.classes, self.backbone, self.data, self.threshold = task.classes, task.backbone, data, threshold
-        self.palette = object_palette(len(task.classes))
+        self.palette, self.edges = object_palette(len(task.classes)), edges_of(task)
 
     def add(self, batch: Batch, outputs: Prediction) -> None:
         images, heights = originals(batch, self.backbone, self.data), batch["size"][:, 0].tolist()
         for i, (name, image, height) in enumerate(zip(batch["id"], images, heights, strict=True)):
-            one = {key: outputs[key][i] for key in ("boxes", "labels", "scores", "rle") if key in outputs}
-            drawn = Image.fromarray(self._drawn(image, one | {"boxes": one["boxes"] * image.shape[0] / height}))
+            one = {key: outputs[key][i] for key in KEYS if key in outputs}
+            scale = torch.tensor([image.shape[0] / height] * 2)
+            drawn = Image.fromarray(self._drawn(image, rescaled(one, scale.to(one["boxes"].device))))
             with self.open("figures", name) as file:
                 drawn.save(file, "JPEG", quality=90, subsampling=0)  # thin lines keep their colors
 
@@ -47,4 +53,5 @@ class ObjectImages(ImageFiles):
         shown = None
         if "rle" in found:
             shown = stacked([found["rle"][i] for i in sure.nonzero()[:, 0].tolist()], image.shape[:2])
-        return draw_objects(image, boxes, labels, self.palette, tags, shown)
+        points = found["keypoints"][sure].float().cpu().numpy() if "keypoints" in found else None
+        return draw_objects(image, boxes, labels, self.palette, tags, shown, points=points, edges=self.edges)

@@ -46,8 +46,8 @@ def per_class_of_objects(reports: Mapping[Kind, Report]) -> dict[str, np.ndarray
     """Metrics of each class of objects; nan for a class without any.
 
     Returns:
-        `objects` (true ones), `ap`, `ap50` and, if enabled, `voc_ap50` of boxes; the same of masks, if any, with the
-        prefix `mask_`; each (C,).
+        `objects` (true ones), `ap`, `ap50` and, if enabled, `voc_ap50` of boxes; the same of masks or keypoints, if
+        any, with the prefix `mask_` or `keypoint_`; each (C,).
     """
     metrics = {"objects": next(iter(reports.values())).per_class["objects"]}
     for kind, report in reports.items():
@@ -55,7 +55,14 @@ def per_class_of_objects(reports: Mapping[Kind, Report]) -> dict[str, np.ndarray
     return metrics
 
 
-MAIN_METRICS = {"pq": "PQ", "iou": "IoU", "f1": "F1", "mask_ap": "mask AP", "ap": "AP"}
+MAIN_METRICS = {
+    "pq": "PQ",
+    "iou": "IoU",
+    "f1": "F1",
+    "mask_ap": "mask AP",
+    "keypoint_ap": "keypoint AP",
+    "ap": "AP",
+}
 """Main metric of a table: the first of these columns that it has -> name in text."""
 
 

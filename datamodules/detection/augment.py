@@ -64,12 +64,17 @@ class ObjectAugment(Keyed):
         self.target_size, self.scale = target_size, scale
         self.iou_crop, self.mosaic, self.copy_paste = iou_crop, mosaic, copy_paste
         self.visible, self.masks = visible, masks
+        self.flipped: np.ndarray | None = None
+
+    def swap_keypoints(self, flipped: np.ndarray) -> None:
+        """Let flips put the keypoints of these indices (K,) in the places of all: left for right."""
+        self.flipped = flipped
 
     def __call__(self, source: ObjectSource, indices: np.ndarray, index: int, *key: int) -> dict[str, Any]:
         """Image `index` of `source`, mixed with others of `indices`.
 
-        `image` (H, W, 3), `boxes`, `labels`, `masks` if wanted, `size` of the original and `inside`, both (height,
-        width).
+        `image` (H, W, 3), `boxes`, `labels`, `keypoints` if there are any, `masks` if wanted, `size` of the original
+        and `inside`, both (height, width).
         """
         random, size = self.seed(*key), source.shape(index)
         room = fitted(size, self.target_size) if self.target_size else size
@@ -88,6 +93,7 @@ class ObjectAugment(Keyed):
         shown = self._recipe(shown)
         sample = {"image": shown.image, "boxes": shown.boxes, "labels": shown.labels}
         sample |= {"size": size, "inside": shown.image.shape[:2]}
+        sample |= {} if shown.keypoints is None else {"keypoints": shown.keypoints}
         return sample | ({"masks": shown.masks} if self.masks else {})
 
     def _view(
@@ -123,7 +129,7 @@ class ObjectAugment(Keyed):
                 first, last, target = span(length, limit, scale, place, None)
                 spans.append((start + first, start + last, target))
         return crop_and_resize(
-            image, objects, *spans, self.masks or self.copy_paste > 0, self.visible, mirrored < self.flip
+            image, objects, *spans, self.masks or self.copy_paste > 0, self.visible, mirrored < self.flip, self.flipped
         )
 
     def _recipe(self, shown: Shown) -> Shown:

@@ -62,6 +62,18 @@ def box_sizes(source: ObjectFiles, indices: np.ndarray, target_size: TargetSize)
     return (boxes[:, 2:] - boxes[:, :2]) * scale
 
 
+def shape_groups(shapes: np.ndarray, target_size: TargetSize) -> np.ndarray:
+    """Aspect-ratio group int64 (N,) of images of height and width (N, 2), fitted into `target_size`.
+
+    Images of one group differ in their sides by about a fourth at most.
+    """
+    shown = shapes.astype(np.float64)
+    if target_size:
+        shown *= (np.array(target_size) / shown).min(1, keepdims=True)
+    height, width = np.rint(3 * np.log2(shown)).astype(np.int64).T
+    return 100 * height + width
+
+
 def histogram(classes: list[str], found: Tally, split: str, noun: str = "objects") -> list[str]:
     """Lines of the startup summary: a histogram of the objects by class, the `MAX_LINES` most frequent of many."""
     counts, shown = found.objects, range(len(classes))

@@ -26,21 +26,31 @@ class Shown(NamedTuple):
         boxes: float32 (N, 4), xyxy in its pixels, within it and at least a pixel wide and high.
         labels: int64 (N,).
         masks: uint8 (N, H, W), 1 where the object can be seen, none of them empty; null where only boxes are wanted.
+        keypoints: float32 (N, K, 3), x, y in its pixels and visibility flag, zeros where outside; null without any.
     """
 
     image: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
     masks: np.ndarray | None
+    keypoints: np.ndarray | None = None
 
     def only(self, kept: np.ndarray) -> "Shown":
         """Select objects by index or bool (N,)."""
         masks = None if self.masks is None else self.masks[kept]
-        return Shown(self.image, self.boxes[kept], self.labels[kept], masks)
+        points = None if self.keypoints is None else self.keypoints[kept]
+        return Shown(self.image, self.boxes[kept], self.labels[kept], masks, points)
 
 
 def crop_and_resize(
-    image: np.ndarray, objects: Objects, rows: Span, columns: Span, masks: bool, visible: float, mirrored: bool = False
+    image: np.ndarray,
+    objects: Objects,
+    rows: Span,
+    columns: Span,
+    masks: bool,
+    visible: float,
+    mirrored: bool = False,
+    flipped: np.ndarray | None = None,
 ) -> Shown:
     """Crop and resize an image with its objects.
 
@@ -52,6 +62,7 @@ def crop_and_resize(
         masks: return masks too; boxes are then those around the visible pixels.
         visible: share of a box that the crop must show at least, in [0, 1]; others are left out. Not for proposals.
         mirrored: flip horizontally afterward.
+        flipped: index (K,) of the keypoint that takes the place of each in a flipped image.
     """
     (top, bottom, height), (left, right, width) = rows, columns
     image = resize(image[top:bottom, left:right], (height, width))
@@ -61,8 +72,24 @@ def crop_and_resize(
     visible = visible * (objects.labels != PROPOSAL)
     kept = np.flatnonzero((areas(boxes) >= visible * areas(moved)) & ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1))
     found = seen(objects.rles, kept, rows, columns) if masks else None
-    shown = drop_degenerate(Shown(image, boxes[kept], objects.labels[kept], found))
-    return mirror(shown) if mirrored else shown
+    points = None
+    if objects.keypoints is not None:
+        points = inside(move_points(objects.keypoints[kept], (left, top), factors), (height, width))
+    shown = drop_degenerate(Shown(image, boxes[kept], objects.labels[kept], found, points))
+    return mirror(shown, flipped) if mirrored else shown
+
+
+def move_points(points: np.ndarray, corner: tuple[float, float], factors: tuple[float, float]) -> np.ndarray:
+    """Keypoints (N, K, 3) in pixels of a crop with this corner (x, y), resized by factors (x, y); float32."""
+    moved = points.astype(np.float32)
+    moved[..., :2] = (points[..., :2] - np.array(corner)) * np.array(factors)
+    return moved
+
+
+def inside(points: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Keypoints (N, K, 3); those that are not labeled, or outside of an image of `size`, become zeros."""
+    seen = ((points[..., :2] >= 0) & (points[..., :2] <= np.array(size[::-1]))).all(-1)
+    return points * (seen & (points[..., 2] > 0))[..., None]
 
 
 def clip(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -112,13 +139,17 @@ def around(masks: np.ndarray) -> np.ndarray:
     return np.stack([left, top, right, bottom], 1).astype(np.float32)
 
 
-def mirror(shown: Shown) -> Shown:
-    """Horizontal flip."""
+def mirror(shown: Shown, flipped: np.ndarray | None = None) -> Shown:
+    """Horizontal flip; `flipped` is the index (K,) of the keypoint that takes the place of each."""
     width = shown.image.shape[1]
     boxes = shown.boxes.copy()
     boxes[:, [0, 2]] = width - shown.boxes[:, [2, 0]]
     masks = None if shown.masks is None else np.ascontiguousarray(shown.masks[..., ::-1])
-    return Shown(cv2.flip(shown.image, 1), boxes, shown.labels, masks)
+    points = shown.keypoints
+    if points is not None:
+        points = points[:, slice(None) if flipped is None else flipped].copy()
+        points[..., 0] = np.where(points[..., 2] > 0, width - points[..., 0], 0)
+    return Shown(cv2.flip(shown.image, 1), boxes, shown.labels, masks, points)
 
 
 def overlapping_part(shape: tuple[int, int], boxes: np.ndarray, random: np.random.Generator) -> list[int]:

@@ -9,6 +9,7 @@ from datamodules.detection.object_data import ObjectDataModule
 from datamodules.detection.objects import ObjectFiles
 from datamodules.inspection import pixel_limit
 from datamodules.setting_roles import Role
+from modules.contracts.keypoints import layout
 
 
 class DetectionFolder(ObjectDataModule):
@@ -43,11 +44,15 @@ class DetectionFolder(ObjectDataModule):
     ):
         super().__init__(**kwargs)
         folder, sentence = Path(root).expanduser(), ""
+        if format == "auto" and self.keypoints:
+            format = "coco"  # the one with keypoints, whose files have other names
         if format == "auto":
             format, sentence = detect(folder)
         masks = self.masks or self.augmented.copy_paste > 0
         with pixel_limit(self.max_pixels):
-            found = read(folder, format, masks, self.on_error, difficult, classes)
+            found = read(folder, format, masks, self.on_error, difficult, classes, self.keypoints)
+        if found.keypoints:
+            self.layout = layout(found.keypoints.names, found.keypoints.skeleton, self.flip_pairs)
         self.classes, self.category_ids, self.image_ids = found.classes, found.category_ids, found.image_ids
         self.dropped, self.skipped, self._splits = found.dropped, [*found.skipped], found.splits
         self.remarks = [*([sentence] if sentence else []), *found.report()]

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from datamodules.detection.crop_resize import Shown, drop_degenerate
+from datamodules.detection.crop_resize import Shown, drop_degenerate, inside
+from modules.contracts.keypoints import OCCLUDED
 
 CENTER = (0.25, 0.75)  # range of the point that a mosaic's images share, as fractions of its sides
 SMALLEST = 4  # pixels on each side, so that each of the four has one
@@ -28,7 +29,7 @@ def mosaic(size: tuple[int, int], tile: Callable[[int, tuple[int, int]], Shown],
         tiles.append(moved(part, top, left, size))
     boxes, labels = (np.concatenate([t[k] for t in tiles]) for k in (1, 2))
     masks = None if tiles[0].masks is None else np.concatenate([t.masks for t in tiles])
-    return Shown(image, boxes, labels, masks)
+    return Shown(image, boxes, labels, masks, _all_points(tiles))
 
 
 def moved(shown: Shown, top: int, left: int, size: tuple[int, int]) -> Shown:
@@ -38,7 +39,10 @@ def moved(shown: Shown, top: int, left: int, size: tuple[int, int]) -> Shown:
         room = np.zeros((len(masks), *size), np.uint8)
         room[:, top : top + masks.shape[1], left : left + masks.shape[2]] = masks
         masks = room
-    return shown._replace(boxes=shown.boxes + np.array([left, top] * 2, np.float32), masks=masks)
+    points = shown.keypoints
+    if points is not None:
+        points = points + np.array([left, top, 0], np.float32) * (points[..., 2:] > 0)
+    return shown._replace(boxes=shown.boxes + np.array([left, top] * 2, np.float32), masks=masks, keypoints=points)
 
 
 def paste(onto: Shown, other: Shown, chosen: np.ndarray, visible: float) -> Shown:
@@ -54,11 +58,27 @@ def paste(onto: Shown, other: Shown, chosen: np.ndarray, visible: float) -> Show
     new = np.zeros((int(chosen.sum()), *onto.image.shape[:2]), np.uint8)
     new[:, :height, :width] = other.masks[chosen, :height, :width]
     whole = np.concatenate([onto.masks.sum((1, 2)), other.masks[chosen].sum((1, 2))])
-    cover = new.any(0)
+    cover = np.asarray(new.any(0))
     image = onto.image.copy()
     image[cover] = other.image[:height, :width][cover[:height, :width]]
     masks = np.concatenate([onto.masks * ~cover, new])
     kept = masks.sum((1, 2)) >= visible * whole
     labels = np.concatenate([onto.labels, other.labels[chosen]])
     boxes = np.concatenate([onto.boxes, other.boxes[chosen]])
-    return drop_degenerate(Shown(image, boxes, labels, masks).only(kept))
+    points = None
+    if onto.keypoints is not None and other.keypoints is not None:
+        points = np.concatenate([_hide(onto.keypoints, cover), inside(other.keypoints[chosen], cover.shape)])
+    return drop_degenerate(Shown(image, boxes, labels, masks, points).only(kept))
+
+
+def _hide(points: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """Keypoints (N, K, 3); those that bool (H, W) covers are occluded."""
+    columns, rows = (points[..., i].astype(int).clip(0, cover.shape[1 - i] - 1) for i in (0, 1))
+    hidden = points.copy()
+    hidden[..., 2] = np.where(cover[rows, columns], points[..., 2].clip(max=OCCLUDED), points[..., 2])
+    return hidden
+
+
+def _all_points(parts: list[Shown]) -> np.ndarray | None:
+    points = [part.keypoints for part in parts if part.keypoints is not None]
+    return np.concatenate(points) if points else None

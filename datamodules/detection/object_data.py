@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import albumentations as A
 import numpy as np
@@ -13,9 +13,10 @@ from datamodules.augment import Recipe, center_square
 from datamodules.base import Purpose, Split
 from datamodules.detection.augment import ObjectAugment
 from datamodules.detection.baselines import without_network
-from datamodules.detection.box_statistics import box_sizes, histogram, tally
+from datamodules.detection.box_statistics import box_sizes, histogram, shape_groups, tally
+from datamodules.detection.keypoints import check_moves, in_words
 from datamodules.detection.objects import ObjectFiles
-from datamodules.detection.proposals import Proposals, WithProposals, read_proposals
+from datamodules.detection.proposals import Proposals, WithProposals, about_proposals, read_proposals
 from datamodules.detection.samples import LetterboxedObjects, ObjectDataset, collate_objects
 from datamodules.image_files import ImageFilesData
 from datamodules.letterbox import as_target_size, check_scale, sizes_in_words
@@ -24,6 +25,7 @@ from datamodules.setting_roles import Role
 from datamodules.source import Files
 from modules.contracts import Batch, ConfigError, DataError, check_range
 from modules.contracts.data_info import DataInfo
+from modules.contracts.keypoints import KeypointLayout
 from modules.contracts.preprocessing import Preprocessing
 
 
@@ -38,6 +40,9 @@ class ObjectDataModule(ImageFilesData):
         image_size: height and width that images are fitted into, in pixels; one number is a square; null keeps each
             image's own size.
         masks: load masks too, for instance segmentation.
+        keypoints: load keypoints too, for `tasks/keypoints.yaml`.
+        flip_pairs: names of two keypoints each that a flip swaps; null takes those whose names differ in `left` and
+            `right` alone.
         augment: `none`, `flip`, `simclr` (flip, color jitter, gray, blur above 64 pixels), `strong` (the same with any
             hue), or albumentations transforms, which move boxes and masks too.
         scale: range of the random scale of training images, 1 being fitted into `image_size`; larger ones are cropped
@@ -64,6 +69,8 @@ class ObjectDataModule(ImageFilesData):
     roles: ClassVar[dict[str, Role]] = {
         "image_size": "input",
         "masks": "input",
+        "keypoints": "input",
+        "flip_pairs": "training",
         "augment": "training",
         "scale": "training",
         "iou_crop": "training",
@@ -77,6 +84,8 @@ class ObjectDataModule(ImageFilesData):
         self,
         image_size: int | tuple[int, int] | None = 640,
         masks: bool = False,
+        keypoints: bool = False,
+        flip_pairs: list[list[str]] | None = None,
         augment: Recipe | list[A.BasicTransform] = "flip",
         scale: tuple[float, float] = (1.0, 1.0),
         iou_crop: float = 0.0,
@@ -94,13 +103,18 @@ class ObjectDataModule(ImageFilesData):
             check_range(f"data.{name}", value, high=1)
         if not 0 <= min_visibility < 1:
             raise ConfigError(f"data.min_visibility is {min_visibility:g}, but it is a share, 0 to below 1")
-        if proposals and (masks or copy_paste):
-            raise ConfigError("data.proposals do not go with data.masks or data.copy_paste: leave one of them out")
+        if proposals and (masks or keypoints or copy_paste):
+            raise ConfigError(
+                "data.proposals go without data.masks, data.keypoints and data.copy_paste: leave them out"
+            )
         self.target_size, self.masks, self.proposals = as_target_size(image_size), masks, proposals
+        self.keypoints, self.flip_pairs = keypoints, flip_pairs
+        self.layout: KeypointLayout | None = None
         self.given: Proposals = {}
         self.augmented = ObjectAugment(
             self.target_size, tuple(scale), **chances, recipe=augment, visible=min_visibility, masks=masks
         )
+        check_moves(keypoints and self.augmented.moves)
         self.plain = center_square(self.target_size)
         self.image_ids: dict[str, int] = {}
         self.remarks: list[str] = []  # further lines of the readers
@@ -130,11 +144,16 @@ class ObjectDataModule(ImageFilesData):
                 raise ConfigError("data.copy_paste cuts objects out by their masks, but the data has none: set it to 0")
             if self.masks:
                 raise DataError("data.masks is true, but the data has boxes only: set it to false")
+        if self.keypoints and self.layout is None:
+            raise DataError("data.keypoints is true, but the data has none: set it to false")
+        if self.layout:
+            self.augmented.swap_keypoints(self.layout.flipped)
         if self.proposals:
             self.given, unknown = read_proposals(
                 Path(self.proposals).expanduser(), self.image_ids, self.on_error == "skip"
             )
-            self.remarks.append(self._about_proposals(unknown))
+            images = {source.id(i) for source, indices in self.splits.values() for i in indices}
+            self.remarks.append(about_proposals(self.given, self.proposals, images, unknown))
         if self.trainer and self.trainer.is_global_zero:
             self.write_list("dropped.txt", self.dropped)
 
@@ -161,12 +180,8 @@ class ObjectDataModule(ImageFilesData):
 
         Null if all are of one group.
         """
-        source, indices = self.splits["train"]
-        shapes = source.shapes[indices].astype(np.float64)
-        if self.target_size:
-            shapes *= (np.array(self.target_size) / shapes).min(1, keepdims=True)
-        height, width = np.rint(3 * np.log2(shapes)).astype(np.int64).T
-        kinds = 100 * height + width
+        source, indices = cast(tuple[ObjectFiles, np.ndarray], self.splits["train"])
+        kinds = shape_groups(source.shapes[indices], self.target_size)
         return kinds if (kinds != kinds[0]).any() else None
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -176,8 +191,9 @@ class ObjectDataModule(ImageFilesData):
         return moved | ({"truth": batch["truth"]} if "truth" in batch else {})
 
     def data_info(self) -> DataInfo:
-        proposed = self.proposals is not None
-        return replace(super().data_info(), masks=self.masks, proposals=proposed, box_sizes=self.box_sizes)
+        shared, proposed = super().data_info(), self.proposals is not None
+        found = {"masks": self.masks, "keypoints": self.layout, "proposals": proposed, "box_sizes": self.box_sizes}
+        return replace(shared, **found)
 
     def box_sizes(self) -> np.ndarray | None:
         """Width and height of training objects, float64 (N, 2) in pixels that the network sees; null without any."""
@@ -204,6 +220,7 @@ class ObjectDataModule(ImageFilesData):
             few, middle, most = np.percentile(np.sqrt(self.box_sizes().prod(1)), [5, 50, 95])
             sizes = f"median {middle:.0f} pixels, 5 % below {few:.0f} and 5 % above {most:.0f}"
             lines.append(f"width and height of {self.objects} as the network sees them: {sizes}")
+        lines += in_words(self.layout, self.splits, self.augmented.flip > 0) if self.layout else []
         bare = [s for s in self.splits if not tally(*self.splits[s], len(self.classes)).objects.any()]
         lines += [f"{split} shows no object, so its metrics will be nan" for split in bare]
         return lines + self._describe_baselines()
@@ -215,9 +232,3 @@ class ObjectDataModule(ImageFilesData):
             return []
         said = f"{found['center']:.3f} for a box in the center and {found['everywhere']:.3f} for boxes everywhere"
         return [f"AP50 without a network on {self.evaluation_split}: {said}"]
-
-    def _about_proposals(self, unknown: int) -> str:
-        images = {source.id(i) for source, indices in self.splits.values() for i in indices}
-        count, without = sum(map(len, self.given.values())), len(images - self.given.keys())
-        skipped = f", {unknown:,} more are of images that are not there" if unknown else ""
-        return f"proposals: {count:,} from {self.proposals}{skipped}; {without:,} of {len(images):,} images have none"

@@ -8,6 +8,7 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.source import Files
+from modules.contracts.keypoints import KeypointLayout
 
 PROPOSAL = -1
 """The label of a proposal among the objects of an image."""
@@ -26,6 +27,7 @@ class Objects:
         crowd: bool (N,), regions that evaluation ignores: COCO's crowds, VOC's difficult objects.
         area: float32 (N,), as annotated, else of the mask, else of the box.
         rles: N masks, or null where there are only boxes.
+        keypoints: float32 (N, K, 3), x, y and COCO's visibility flag 0, 1 or 2; null where there are none.
     """
 
     boxes: np.ndarray
@@ -33,6 +35,7 @@ class Objects:
     crowd: np.ndarray
     area: np.ndarray
     rles: list[RLE] | None
+    keypoints: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -42,7 +45,8 @@ class Objects:
         if kept.all():
             return self
         rles = None if self.rles is None else [self.rles[i] for i in np.flatnonzero(kept)]
-        return Objects(self.boxes[kept], self.labels[kept], self.crowd[kept], self.area[kept], rles)
+        points = None if self.keypoints is None else self.keypoints[kept]
+        return Objects(self.boxes[kept], self.labels[kept], self.crowd[kept], self.area[kept], rles, points)
 
 
 class ObjectSource(Protocol):
@@ -98,6 +102,7 @@ class ObjectFiles:
         crowd: bool (M,).
         area: float32 (M,).
         counts: the compressed run-length encodings (RLE) of M masks, or null.
+        keypoints: float32 (M, K, 3) as of `Objects`, or null.
     """
 
     files: Files
@@ -108,6 +113,7 @@ class ObjectFiles:
     crowd: np.ndarray
     area: np.ndarray
     counts: Packed | None
+    keypoints: np.ndarray | None = None
     labels: ClassVar[None] = None
 
     def __len__(self) -> int:
@@ -131,7 +137,9 @@ class ObjectFiles:
         part, size = slice(start, end), list(self.shape(index))
         rles = None if self.counts is None else [{"size": size, "counts": self.counts[i]} for i in range(start, end)]
         labels = self.classes[part].astype(np.int64)
-        return Objects(self.boxes[part].copy(), labels, self.crowd[part].copy(), self.area[part].copy(), rles)
+        points = None if self.keypoints is None else self.keypoints[part].copy()
+        boxes, crowd, area = (array[part].copy() for array in (self.boxes, self.crowd, self.area))
+        return Objects(boxes, labels, crowd, area, rles, points)
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,7 @@ class Annotations:
         dropped: a line for each annotation left out: file, index, reason.
         skipped: a line for each image left out because it is missing, damaged or of another size than annotated.
         notes: sentences about oddities that were left as they are.
+        keypoints: their layout; null where there are none.
     """
 
     classes: list[str]
@@ -155,6 +164,7 @@ class Annotations:
     dropped: list[str]
     skipped: list[str]
     notes: list[str]
+    keypoints: KeypointLayout | None = None
 
     def report(self, shown: int = 5) -> list[str]:
         """Lines of the startup summary: counts and first examples of what was left out, then the notes."""

@@ -98,6 +98,20 @@ def read_proposals(file: Path, numbers: dict[str, int], skip: bool) -> tuple[Pro
     return {name: _boxes(rows) for name, rows in found.items()}, unknown
 
 
+def about_proposals(given: Proposals, file: str, images: set[str], unknown: int) -> str:
+    """A line of the startup summary: how many proposals, and how many of the images have none.
+
+    Args:
+        given: proposals by image.
+        file: that they are from.
+        images: ids of all images.
+        unknown: entries of images that are not there.
+    """
+    count, without = sum(map(len, given.values())), len(images - given.keys())
+    skipped = f", {unknown:,} more are of images that are not there" if unknown else ""
+    return f"proposals: {count:,} from {file}{skipped}; {without:,} of {len(images):,} images have none"
+
+
 def _row(entry: Any, where: str) -> tuple[list[float], Any]:
     """x, y, width, height and score of an entry, and its image."""
     try:

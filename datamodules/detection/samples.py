@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from datamodules.detection.augment import ObjectAugment, to_find
-from datamodules.detection.crop_resize import clip
+from datamodules.detection.crop_resize import clip, inside, move_points
 from datamodules.detection.objects import PROPOSAL, Objects, ObjectSource
 from datamodules.detection.proposals import WithProposals, separated
 from datamodules.letterbox import TargetSize, fitted, resize
@@ -31,11 +31,14 @@ class LetterboxedObjects:
         """A sample as of `ObjectAugment`, and `truth`: all objects in pixels of the original, crowds too."""
         image, objects = source.image(index), source.objects(index)
         size = image.shape[:2]
-        inside = fitted(size, self.target_size) if self.target_size else size
+        shown = fitted(size, self.target_size) if self.target_size else size
         found, known = to_find(objects), objects.only(objects.labels != PROPOSAL)
-        boxes = clip(found.boxes * np.array([inside[1] / size[1], inside[0] / size[0]] * 2), inside)
-        sample = {"image": resize(image, inside), "boxes": boxes, "labels": found.labels}
-        return sample | {"size": size, "inside": inside, "truth": truth(known, self.masks)}
+        factors = shown[1] / size[1], shown[0] / size[0]
+        sample = {"image": resize(image, shown), "labels": found.labels}
+        sample["boxes"] = clip(found.boxes * np.array(factors * 2), shown)
+        if found.keypoints is not None:
+            sample["keypoints"] = inside(move_points(found.keypoints, (0, 0), factors), shown)
+        return sample | {"size": size, "inside": shown, "truth": truth(known, self.masks)}
 
 
 class ObjectDataset(ImageDataset):
@@ -59,6 +62,8 @@ class ObjectDataset(ImageDataset):
 def truth(objects: Objects, masks: bool) -> dict[str, Any]:
     """Ground truth of an image for the metrics: tensors, and `rle` if masks are wanted."""
     tensors = {key: torch.from_numpy(getattr(objects, key)) for key in ("boxes", "labels", "crowd", "area")}
+    if objects.keypoints is not None:
+        tensors["keypoints"] = torch.from_numpy(objects.keypoints)
     return tensors | ({"rle": objects.rles} if masks else {})
 
 
@@ -66,8 +71,8 @@ def collate_objects(samples: list[dict[str, Any]]) -> Batch:
     """Collate samples of images of several sizes.
 
     `image` uint8 (B, 3, H, W), images padded with black at the right and bottom to the largest of them, both sides a
-    multiple of 32; `inside` and `size` (B, 2); `boxes`, `labels`, perhaps `masks`, `proposals` and `truth`, lists over
-    images.
+    multiple of 32; `inside` and `size` (B, 2); `boxes`, `labels`, perhaps `masks`, `keypoints`, `proposals` and
+    `truth`, lists over images.
     """
     if any("views" in s for s in samples):  # for probes
         return collate(samples)
@@ -75,7 +80,7 @@ def collate_objects(samples: list[dict[str, Any]]) -> Batch:
     images = padded([s["image"] for s in samples], 0, MULTIPLE)
     batch["image"] = torch.from_numpy(images).permute(0, 3, 1, 2)
     batch |= {k: torch.tensor([s[k] for s in samples]) for k in ("size", "inside")}
-    lists = [key for key in ("boxes", "labels", "proposals") if key in samples[0]]
+    lists = [key for key in ("boxes", "labels", "keypoints", "proposals") if key in samples[0]]
     batch |= {k: [torch.from_numpy(s[k]) for s in samples] for k in lists}
     if "masks" in samples[0]:
         batch["masks"] = [torch.from_numpy(_roomy(s["masks"], images.shape[1:3])) for s in samples]

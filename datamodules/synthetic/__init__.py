@@ -2,6 +2,7 @@
 
 from datamodules.synthetic.shapes import Shapes
 from datamodules.synthetic.shapes_captions import ShapesCaptions
+from datamodules.synthetic.shapes_keypoints import ShapesKeypoints
 from datamodules.synthetic.shapes_masks import ShapesMasks
 from datamodules.synthetic.shapes_objects import ShapesObjects
 from datamodules.synthetic.shapes_panoptic import ShapesPanoptic
@@ -12,6 +13,7 @@ from datamodules.synthetic.shapes_video import ShapesVideo
 __all__ = [
     "Shapes",
     "ShapesCaptions",
+    "ShapesKeypoints",
     "ShapesMasks",
     "ShapesObjects",
     "ShapesPanoptic",

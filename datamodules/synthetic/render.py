@@ -116,6 +116,20 @@ def masks(ids: NDArray[np.uint8], scene: Scene) -> NDArray[np.bool_]:
     return every[every.any((1, 2))]
 
 
+def corners(thing: Thing, size: int, scale: float = 1.0) -> NDArray[np.float64]:
+    """Corners (N, 2) of a thing's outline as drawn at time 0, x and y in pixels.
+
+    Args:
+        thing: of a scene.
+        size: side of the image in pixels.
+        scale: of the outline around its middle.
+    """
+    step = round(thing.angle * TURN / 360)
+    sine, cosine = int(SINE[step % TURN]), int(SINE[(step + TURN // 4) % TURN])
+    points = OUTLINES[thing.shape][0] @ np.array([[cosine, sine], [-sine, cosine]]) / ONE**2
+    return (points * scale * thing.size + (thing.x, thing.y)) * size
+
+
 def _background(background: Background, size: int) -> NDArray[np.int16]:
     """The image before any thing is on it, color planes first: (3, size, size)."""
     grid = np.array(background.grid, np.float64).transpose(2, 0, 1)

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from modules.contracts.errors import ConfigError
+from modules.contracts.keypoints import KeypointLayout
 from modules.contracts.preprocessing import Preprocessing
 
 
@@ -46,6 +47,7 @@ class DataInfo:
         batch_size: samples per device and step; null if unknown.
         per_step: the same, or tokens for data that is batched by tokens; null if unknown.
         masks: instance masks come with the boxes; null if unknown.
+        keypoints: layout of the keypoints that come with the boxes; null without.
         things: names of the classes whose objects are told apart in panoptic segmentation; null without such.
         proposals: region proposals come with the images.
         preprocessing: evaluation transform of the images; null if unknown.
@@ -69,6 +71,7 @@ class DataInfo:
     batch_size: int | None = None
     per_step: int | None = None
     masks: bool | None = None
+    keypoints: KeypointLayout | None = None
     things: list[str] | None = None
     proposals: bool = False
     preprocessing: Preprocessing | None = None

@@ -1,7 +1,8 @@
 """Non-maximum suppression, merging of views and tiles, and coordinate transforms of boxes. Pure functions.
 
 A detection is a dict of one image: `boxes` float32 (N, 4) xyxy in pixels, `scores` float32 (N,) descending, `labels`
-int64 (N,), and for instances `mask_probabilities` float32 (N, M, M) over each box. Other keys are carried along.
+int64 (N,), for instances `mask_probabilities` float32 (N, M, M) over each box, and for keypoints `keypoints` float32
+(N, K, 3), x, y and score. Other keys are carried along.
 """
 
 from collections.abc import Sequence
@@ -151,18 +152,33 @@ def merge_tiles(
 
 
 def mirrored(detection: Detection, width: float) -> Detection:
-    """Horizontal flip of detections in an image of `width` pixels; its own inverse."""
+    """Horizontal flip of detections in an image of `width` pixels; its own inverse. Keypoints keep their numbers."""
     x1, y1, x2, y2 = detection["boxes"].unbind(1)
     flipped = {"boxes": torch.stack([width - x2, y1, width - x1, y2], 1)}
     if "mask_probabilities" in detection:
         flipped["mask_probabilities"] = detection["mask_probabilities"].flip(-1)
+    if "keypoints" in detection:
+        x, y, score = detection["keypoints"].unbind(-1)
+        flipped["keypoints"] = torch.stack([width - x, y, score], -1)
     return {**detection, **flipped}
 
 
 def moved(detection: Detection, corner: tuple[float, float]) -> Detection:
     """Shift detections of a crop to pixels of the image; `corner` (top, left) is that of the crop in the image."""
     top, left = corner
-    return {**detection, "boxes": detection["boxes"] + detection["boxes"].new_tensor([left, top, left, top])}
+    shifted = {"boxes": detection["boxes"] + detection["boxes"].new_tensor([left, top, left, top])}
+    if "keypoints" in detection:
+        shifted["keypoints"] = detection["keypoints"] + detection["keypoints"].new_tensor([left, top, 0])
+    return {**detection, **shifted}
+
+
+def rescaled(detection: Detection, factors: Tensor) -> Detection:
+    """Detections in an image resized by factors (2,) of x and y."""
+    resized = {"boxes": detection["boxes"] * factors.repeat(2)}
+    if "keypoints" in detection:
+        points = detection["keypoints"]
+        resized["keypoints"] = torch.cat([points[..., :2] * factors, points[..., 2:]], -1)
+    return {**detection, **resized}
 
 
 def to_original(boxes: Tensor, inside: Tensor, size: Tensor) -> Tensor:

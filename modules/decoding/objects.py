@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from modules.decoding.boxes import Detection, Selection, merge, merge_tiles, mirrored
+from modules.decoding.boxes import Detection, Selection, merge, merge_tiles, mirrored, rescaled
 from modules.decoding.dense import starts
 from modules.decoding.tta import TiledTTA
 
@@ -29,10 +29,17 @@ class Shown(NamedTuple):
 
 
 Find = Callable[[Shown], list[Detection]]
+Mirror = Callable[[Detection, float], Detection]
 
 
 def infer(
-    find: Find, shown: Shown, tiled: TiledTTA, selection: Selection, stride: int, black: Tensor
+    find: Find,
+    shown: Shown,
+    tiled: TiledTTA,
+    selection: Selection,
+    stride: int,
+    black: Tensor,
+    mirror: Mirror = mirrored,
 ) -> list[Detection]:
     """Detections of each image, in its pixels, merged over all augmented views and tiles.
 
@@ -47,15 +54,22 @@ def infer(
         selection: NMS over the detections of several views.
         stride: divisor of height and width that the detector needs.
         black: (3, 1, 1), a black pixel after normalization; pads images, as in training.
+        mirror: horizontal flip of detections in an image of a width.
     """
     found: dict[int, Detection] = {}
     for rows, own in alone(shown, stride, black):
-        found |= zip(rows, _infer(find, own, tiled, selection, stride, black), strict=True)
+        found |= zip(rows, _infer(find, own, tiled, selection, stride, black, mirror), strict=True)
     return [found[i] for i in range(len(shown.image))]
 
 
 def _infer(
-    find: Find, shown: Shown, tiled: TiledTTA, selection: Selection, stride: int, black: Tensor
+    find: Find,
+    shown: Shown,
+    tiled: TiledTTA,
+    selection: Selection,
+    stride: int,
+    black: Tensor,
+    mirror: Mirror,
 ) -> list[Detection]:
     def detect(shown: Shown) -> list[Detection]:
         large = shown.inside.amax(1) > (tiled.tile_size or torch.inf)
@@ -73,9 +87,9 @@ def _infer(
         seen = scaled(shown, scale, stride, black)
         here = [detect(seen)]
         if tiled.tta.flip:
-            here.append([mirrored(d, side) for d, side in zip(detect(turned(seen)), _widths(seen), strict=True)])
+            here.append([mirror(d, side) for d, side in zip(detect(turned(seen)), _widths(seen), strict=True)])
         factors = _factors(shown.image, scale)
-        found += [[{**one, "boxes": one["boxes"] / factors} for one in each] for each in here]
+        found += [[rescaled(one, 1 / factors[:2]) for one in each] for each in here]
     return [merge(each, selection) if len(each) > 1 else each[0] for each in zip(*found, strict=True)]
 
 

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
-from faster_coco_eval.core import mask as coco_mask
 
 from modules.metrics.detection_arrays import Image, Kind
 
+RANGES = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)])  # all, small, medium, large, in pixels
 IOU50, IOU75 = 0, 5  # of .50:.05:.95
 AREAS = ("small", "medium", "large")  # in the order of COCOeval, after the one of all
 
@@ -31,15 +31,15 @@ class Coco(NamedTuple):
 
 
 def evaluate(images: list[Image], classes: int, kind: Kind, maximum: int = 100) -> Coco:
-    """Evaluates the boxes or the masks of images.
+    """Evaluates the boxes, the masks or the keypoints of images.
 
-    A detection's area is that of its box or mask, an object's that of its annotation. Ties of scores are broken by the
-    order of the images.
+    A detection's area is that of its box, its mask or the box around its keypoints, an object's that of its annotation.
+    Ties of scores are broken by the order of the images.
 
     Args:
         images: in the order of their image ids, if ties are to be broken as in pycocotools.
         classes: labels are 0..classes - 1.
-        kind: boxes or masks.
+        kind: boxes, masks or keypoints, whose IoU is the OKS.
         maximum: detections that count of each class in each image, those with the highest scores.
     """
     shared = {"images": [{"id": i} for i in range(len(images))], "categories": [{"id": i} for i in range(classes)]}
@@ -53,30 +53,37 @@ def evaluate(images: list[Image], classes: int, kind: Kind, maximum: int = 100) 
     evaluation.evaluate()
     evaluation.accumulate()
     precision, recall, score = (evaluation.eval[key] for key in ("precision", "recall", "scores"))
-    return Coco(_metrics(precision, recall, limits), _per_class(precision, images), _curves(precision, score))
+    return Coco(_metrics(precision, recall, limits), _per_class(precision, images, kind), _curves(precision, score))
 
 
 class _Evaluation(COCOeval_faster):
     """COCOeval that takes the overlaps from us, of masks too: on its own it packs each mask anew."""
 
     def __init__(self, true: COCO, found: COCO, images: list[Image], kind: Kind):
-        super().__init__(true, found, "bbox")
+        super().__init__(true, found, "keypoints" if kind == "keypoints" else "bbox")
         self.images, self.kind = images, kind
+        self.params.areaRng, self.params.areaRngLbl = RANGES.tolist(), ["all", *AREAS]
 
     def computeIoU(self, image: int, label: int) -> np.ndarray:
         return self.images[image].of_class(label, self.params.maxDets[-1]).overlaps(self.kind)
 
+    def computeOks(self, image: int, label: int) -> np.ndarray:
+        return self.computeIoU(image, label)
+
 
 def _true(images: list[Image]) -> Iterator[dict[str, Any]]:
     for i, image in enumerate(images):
-        columns = (image.true_labels.tolist(), image.area.tolist(), image.crowd.astype(int).tolist())
-        for label, area, crowd in zip(*columns, strict=True):
-            yield {"image_id": i, "category_id": label, "area": area, "iscrowd": crowd}
+        crowd, labeled = image.crowd.astype(int).tolist(), np.zeros(len(image.crowd))
+        if len(image.true_points):
+            labeled = image.labeled.sum(1)
+        columns = (image.true_labels.tolist(), image.area.tolist(), crowd, labeled.tolist())
+        for label, area, crowds, count in zip(*columns, strict=True):
+            yield {"image_id": i, "category_id": label, "area": area, "iscrowd": crowds, "num_keypoints": count}
 
 
 def _found(images: list[Image], kind: Kind) -> Iterator[dict[str, Any]]:
     for i, image in enumerate(images):
-        areas = coco_mask.area(image.rle) if kind == "masks" else image.boxes[:, 2:].prod(1)
+        areas = image.found_areas(kind)
         for label, score, area in zip(image.labels.tolist(), image.scores.tolist(), areas.tolist(), strict=True):
             yield {"image_id": i, "category_id": label, "score": score, "area": area, "iscrowd": 0}
 
@@ -92,9 +99,9 @@ def _metrics(precision: np.ndarray, recall: np.ndarray, limits: list[int]) -> di
     return {name: mean(_or_nan(value)) for name, value in values.items()}
 
 
-def _per_class(precision: np.ndarray, images: list[Image]) -> dict[str, np.ndarray]:
+def _per_class(precision: np.ndarray, images: list[Image], kind: Kind) -> dict[str, np.ndarray]:
     every = _or_nan(precision[..., 0, -1])
-    labels = [image.true_labels[~image.crowd] for image in images]
+    labels = [image.true_labels[~image.ignored(kind)] for image in images]
     objects = np.bincount(np.concatenate([*labels, np.zeros(0, np.int64)]), minlength=every.shape[2])
     return {"objects": objects, "ap": every.mean((0, 1)), "ap50": every[IOU50].mean(0)}
 

@@ -1,5 +1,6 @@
 """Metrics of detection and instance segmentation over a whole set, from a few bytes per object."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,15 +14,31 @@ from modules.metrics import coco, matching
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.matches import objects
 from modules.metrics.bootstrap.records import means
-from modules.metrics.detection_arrays import EMPTY, Image, Kind, pack, unpack
+from modules.metrics.detection_arrays import EMPTY, Image, Kind, pack, parts_of, unpack
 from modules.metrics.threshold import USUAL, best_threshold
 
-PREFIX: dict[Kind, str] = {"boxes": "", "masks": "mask_"}
+PREFIX: dict[Kind, str] = {"boxes": "", "masks": "mask_", "keypoints": "keypoint_"}
+MEASURE: dict[Kind, str] = {"boxes": "IoU", "masks": "IoU", "keypoints": "OKS"}
+MAX_KEYPOINTS = 20  # COCO's number of detections per class and image whose keypoints count
 
 
-def protocols(most: int = 100) -> dict[str, str]:
-    """Protocol of each metric, in words, with at most `most` detections per class and image."""
-    words = {
+def protocols(most: int = 100, sigmas: str = "") -> dict[str, str]:
+    """Protocol of each metric, in words.
+
+    Args:
+        most: detections per class and image that count.
+        sigmas: those of the keypoints, in words; empty for none.
+    """
+    texts = {}
+    for kind, prefix in PREFIX.items():
+        for name, text in _words(most if kind != "keypoints" else MAX_KEYPOINTS).items():
+            texts[prefix + name] = f"{kind}: {text.replace('IoU', MEASURE[kind])}"
+    texts["keypoint_map"] += f"; {sigmas}, objects without a labeled keypoint ignored"
+    return {name: text for name, text in texts.items() if sigmas or not name.startswith(PREFIX["keypoints"])}
+
+
+def _words(most: int) -> dict[str, str]:
+    return {
         "map": "AP, mean over IoU .50:.05:.95 and over classes with objects (COCO, 101 recalls, crowds ignored, "
         f"max_detections {most} per class and image)",
         "map50": "AP at IoU .50",
@@ -39,11 +56,10 @@ def protocols(most: int = 100) -> dict[str, str]:
         "dsb2018": "mean over images of the mean over IoU .50:.05:.95 of TP / (TP + FP + FN), detections of score .5 "
         "and more (DSB 2018)",
     }
-    return {prefix + name: f"{kind}: {text}" for kind, prefix in PREFIX.items() for name, text in words.items()}
 
 
 class Report(NamedTuple):
-    """Per-class AP, precision-recall curves and error kinds, of boxes or of masks.
+    """Per-class AP, precision-recall curves and error kinds, of boxes, masks or keypoints.
 
     Args:
         per_class: `objects` int64 (C,), `ap`, `ap50` and, if asked, `voc_ap50`, float64 (C,), nan without objects.
@@ -68,11 +84,11 @@ class Report(NamedTuple):
 
 
 class DetectionScores(Metric):
-    """COCO metrics of boxes and, if asked, of masks; on demand also VOC's, the DSB 2018 score, and kinds of errors.
+    """COCO metrics of boxes and, if asked, of masks or keypoints; also VOC's, the DSB 2018 score, and kinds of errors.
 
-    `compute` gives the metrics of `protocols`, those of masks with the prefix `mask_`, in 0..1, and nan where there is
-    no object to find, such as `map_large` without large ones. With another maximum, `mar_100` has its name. It leaves
-    in `reports`, for "boxes" and "masks", a `Report` beyond single metrics; `reset` keeps it.
+    `compute` gives the metrics of `protocols`, those of masks and keypoints with their prefix of `PREFIX`, in 0..1, and
+    nan where there is no object to find, such as `map_large` without large ones. With another maximum, `mar_100` has
+    its name. It leaves in `reports`, for each kind, a `Report` beyond single metrics; `reset` keeps it.
 
     An object costs some 30 bytes, and a mask those of its RLE; they wait on the CPU. Of several processes each
     computes the metrics of all, as one process would that had got the batches in turn from the first of each.
@@ -87,6 +103,7 @@ class DetectionScores(Metric):
         confidence: lowest score, 0..1, of the detections that count in the DSB 2018 score.
         together: the metrics are of all processes; otherwise each has its own, and none waits for the others.
         items: `compute` also leaves in `statistics` what resampling the images takes.
+        sigmas: of the keypoints, which are evaluated too (`modules.metrics.oks`); empty for none.
 
     Raises:
         ConfigError: max_detections is not positive.
@@ -107,6 +124,7 @@ class DetectionScores(Metric):
         confidence: float = 0.5,
         together: bool = True,
         items: bool = False,
+        sigmas: Sequence[float] = (),
     ):
         super().__init__(sync_on_compute=together)
         if max_detections < 1:
@@ -114,9 +132,11 @@ class DetectionScores(Metric):
         self.classes, self.max_detections, self.confidence = classes, max_detections, confidence
         self.voc, self.dsb2018, self.errors, self.items = voc, dsb2018, errors, items
         self.statistics: list[Statistic] = []
-        self.kinds: tuple[Kind, ...] = ("boxes", "masks") if masks else ("boxes",)
+        self.sigmas = tuple(sigmas)
+        asked: dict[Kind, bool] = {"boxes": True, "masks": masks, "keypoints": bool(sigmas)}
+        self.kinds = [kind for kind, wanted in asked.items() if wanted]
         self.reports: dict[Kind, Report] = {}
-        self.parts = list(EMPTY) if masks else ["found", "true", "images"]
+        self.parts = parts_of(self.kinds)
         for part in self.parts:
             self.add_state(part, [], dist_reduce_fx="cat")
 
@@ -125,14 +145,15 @@ class DetectionScores(Metric):
 
         Args:
             predictions: lists over images: `boxes` (N, 4) xyxy, `scores` (N,), `labels` (N,), 0..C-1, and with
-                masks `rle`, N compressed COCO RLE.
-            truths: a dict for each image: `boxes`, `labels` and `rle` likewise, `crowd` bool (M,), `area` (M,).
+                masks `rle`, N compressed COCO RLE, with keypoints `keypoints` (N, K, 3) x, y, score.
+            truths: a dict for each image: `boxes`, `labels`, `rle` and `keypoints` (x, y, visibility) likewise, `crowd`
+                bool (M,), `area` (M,).
 
         Raises:
             ValueError: lengths do not fit, masks of an image differ in size, a label is not one of the classes, or
                 a box or score is not finite.
         """
-        packed = pack(predictions, truths, "masks" in self.kinds)
+        packed = pack(predictions, truths, "masks" in self.kinds, "keypoints" in self.kinds)
         if packed:
             self._check(packed["found"][:, 5], packed["found"][:, :5], "predictions")
             self._check(packed["true"][:, 4], packed["true"][:, [0, 1, 2, 3, 6]], "truths")
@@ -141,13 +162,14 @@ class DetectionScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics, scalars in float32."""
-        images = unpack({part: self._whole(part) for part in self.parts})
+        images = unpack({part: self._whole(part) for part in self.parts}, self.sigmas)
         metrics = {}
         self.statistics = []
         for kind in self.kinds:
+            most = MAX_KEYPOINTS if kind == "keypoints" else self.max_detections
             if self.items:
-                self.statistics.append(objects(images, kind, self.max_detections, self.voc, PREFIX[kind]))
-            result = coco.evaluate(images, self.classes, kind, self.max_detections)
+                self.statistics.append(objects(images, kind, most, self.voc, PREFIX[kind]))
+            result = coco.evaluate(images, self.classes, kind, most)
             best = best_threshold(*(result.curves[name] for name in ("recall", "precision50", "score50")))
             threshold = best.threshold if best else USUAL
             more, per_class, errors = self._beyond_coco(images, kind, threshold)
@@ -167,8 +189,8 @@ class DetectionScores(Metric):
     def _beyond_coco(self, images: list[Image], kind: Kind, threshold: float) -> tuple[dict, dict, dict]:
         """Metrics, metrics of each class, and errors of detections from `threshold` on."""
         hits, scores, counts = [], [], np.zeros(len(matching.ERRORS), np.int64)
-        for image in images if self.voc or self.dsb2018 or self.errors else ():
-            overlap = image.overlaps(kind)
+        for one in images if self.voc or self.dsb2018 or self.errors else ():
+            overlap, image = one.overlaps(kind), one._replace(crowd=one.ignored(kind))
             if self.voc:
                 hits.append(matching.voc_hits(image, overlap))
             if self.dsb2018:

@@ -32,6 +32,7 @@ FEWER = "--figures.samples 2 --data.train 32 --data.val 16 --data.test 16 --trai
 SINGLE = {"captioning", "classification", "colorization", "detection", "instance_segmentation", "jigsaw", "rotation"}
 SINGLE |= {
     "ijepa",
+    "keypoints",
     "mae",
     "masked_patches",
     "panoptic_segmentation",

@@ -23,6 +23,7 @@ YAMLS = [
     "ijepa",
     "instance_segmentation",
     "jigsaw",
+    "keypoints",
     "mae",
     "lejepa",
     "masked_patches",
@@ -46,7 +47,7 @@ ONE = "--model.backbone Timm --model.backbone.name resnet18 --model.backbone.in_
 @pytest.mark.slow
 @pytest.mark.parametrize("name", YAMLS)
 def test_every_image_task_trains_a_network_of_one_channel(graft, name):
-    size = "64" if name in ("jigsaw", "detection", "instance_segmentation") else "32"
+    size = "64" if name in ("jigsaw", "detection", "instance_segmentation", "keypoints") else "32"
     net = ["--model.backbone.name", "test_vit"] if name in ("ijepa", "mae") else []
     code, said = graft("fit", "--config", f"tasks/{name}.yaml", *TINY, "--data.image_size", size, *ONE, *net)
     assert code == 0, said

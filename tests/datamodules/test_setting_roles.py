@@ -34,6 +34,8 @@ OWN = {
     ("SegmentationFolder", "images"): "samples",
     ("SegmentationFolder", "masks"): "samples",
     ("ObjectDataModule", "masks"): "input",
+    ("ObjectDataModule", "keypoints"): "input",
+    ("ObjectDataModule", "flip_pairs"): "training",
     ("ParallelText", "source"): "location",
     ("ParallelText", "target"): "location",
     ("Multi30k", "source"): "samples",

@@ -16,6 +16,7 @@ from modules.heads import (
     EmbeddingHead,
     Head,
     InstanceHead,
+    KeypointHead,
     MaskQueryHead,
     PrototypeHead,
 )
@@ -29,6 +30,7 @@ from tasks import (
     Classification,
     Detection,
     InstanceSegmentation,
+    Keypoints,
     LeJEPA,
     MaskedPatches,
     MoCo,
@@ -62,6 +64,7 @@ TASKS = {
     DINO: PrototypeHead,
     Detection: DetectionHead,
     InstanceSegmentation: InstanceHead,
+    Keypoints: KeypointHead,
 }
 QUERIES = (SemanticSegmentation, InstanceSegmentation)  # take mask queries too, in an adapter
 SETTINGS = {
@@ -71,6 +74,7 @@ SETTINGS = {
     MoCo: {"queue_size": 8},
     NNCLR: {"queue_size": 8},
     DINO: {"prototypes": 8},
+    Keypoints: {"keypoints": ["left_ear", "right_ear"]},
 }
 LEVELS = {"RetinaNet": {"levels": 3, "extra": "p6p7"}, "FCOS": {"levels": 3, "extra": "p6p7"}}
 WITHOUT_NECK = ("EoMT", "RCNN", "SSD", "SingleObject")

@@ -37,6 +37,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "IJEPA": VIT | {"predictor_width": 8, "predictor_depth": 1, "predictor_heads": 2},
     "InstanceSegmentation": NET | CLASSES,
     "Jigsaw": NET,
+    "Keypoints": NET | CLASSES | {"keypoints": ["nose", "tail"], "skeleton": [["nose", "tail"]]},
     "MAE": VIT | {"decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2},
     "LeJEPA": NET | {"embed_dim": 8},
     "MaskedPatches": NET,

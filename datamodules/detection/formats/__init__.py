@@ -34,6 +34,7 @@ def read(
     on_error: OnError = "raise",
     difficult: Difficult = "ignore",
     classes: list[str] | None = None,
+    keypoints: bool = False,
 ) -> Annotations:
     """Read and check the images and objects below a folder.
 
@@ -45,18 +46,21 @@ def read(
             without image: `raise` stops, `skip` leaves them out, counted and listed.
         difficult: of Pascal VOC: `ignore` makes difficult objects crowds, `keep` counts them.
         classes: of Pascal VOC, csv and id-PNGs, in the order of their indices; null takes what is found.
+        keypoints: read keypoints, which COCO's files have.
 
     Raises:
-        ConfigError: `difficult` or `classes` for a format without it.
+        ConfigError: `difficult`, `classes` or `keypoints` for a format without it.
         DataError: as the format's reader.
     """
     if classes is not None and format in ("coco", "yolo"):
         raise ConfigError(f"data.classes is set, but {format} files name their own classes: remove it")
     if difficult != "ignore" and format != "voc":
         raise ConfigError(f"data.difficult is {difficult}, but {format} files mark nothing as difficult: remove it")
+    if keypoints and format != "coco":
+        raise ConfigError(f"data.keypoints is true, but {format} files are read without: convert them to COCO json")
     match format:
         case "coco":
-            return read_coco(root, masks, on_error)
+            return read_coco(root, masks, on_error, keypoints)
         case "voc":
             return read_voc(root, masks, on_error, difficult, classes)
         case "yolo":

@@ -4,20 +4,24 @@ import json
 import mmap
 from array import array
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from datamodules import coco_fields as fields
 from datamodules.base import Split
+from datamodules.detection.formats.coco_keypoints import one_layout, points_of
 from datamodules.detection.formats.images import OnError, Places
 from datamodules.detection.formats.merge import merge, split_of
 from datamodules.detection.formats.raw import Image, Object, Raw
 from datamodules.detection.objects import Annotations
 from modules.contracts import DataError, regular
+from modules.contracts.keypoints import KeypointLayout
 
 PARTS = ("images", "annotations", "categories")
 NEEDS = "annotations/instances_train.json, train/_annotations.coco.json, or one json in the folder"
-OTHERS = ("captions", "person_keypoints", "panoptic", "stuff", "image_info")  # COCO's files of other tasks
+KEYPOINTS = "person_keypoints"
+OTHERS = ("captions", KEYPOINTS, "panoptic", "stuff", "image_info")  # COCO's files of other tasks
 
 
 class Entry(NamedTuple):
@@ -30,37 +34,41 @@ class Entry(NamedTuple):
     area: Any
     iscrowd: Any
     segmentation: Any
+    keypoints: Any = None
 
 
-def find(root: Path) -> dict[Split, Path]:
-    """Find the json of each split.
+def find(root: Path, keypoints: bool = False) -> dict[Split, Path]:
+    """Find the json of each split; that of `person_keypoints` only where keypoints are wanted.
 
     `annotations/instances_train2017.json`, `train/_annotations.coco.json`, `train.json`; one alone, of whatever name,
     is training's.
     """
-    files = [f for pattern in ("*.json", "*/*.json") for f in sorted(root.glob(pattern)) if _is_of_objects(f)]
+    files = [
+        f for pattern in ("*.json", "*/*.json") for f in sorted(root.glob(pattern)) if _is_of_objects(f, keypoints)
+    ]
     named: dict[Split, list[Path]] = {}
     for file in files:
         if split := split_of(file, root):
             named.setdefault(split, []).append(file)
     if not named and len(files) == 1:
         return {"train": files[0]}
-    return {split: one_of(named[split]) for split in ("train", "val", "test") if split in named}
+    return {split: one_of(named[split], keypoints) for split in ("train", "val", "test") if split in named}
 
 
-def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotations:
+def read_coco(root: Path, masks: bool, on_error: OnError = "raise", keypoints: bool = False) -> Annotations:
     """Images and objects of COCO's json files. Category ids become class indices in ascending order.
 
     Crowds are kept and marked. Polygons and run-length encodings (RLE) become compressed RLE if `masks`; else they are
-    ignored where there is a box.
+    ignored where there is a box. Keypoints are read if wanted, of one layout for all categories that have some.
 
     Raises:
-        DataError: no json, one that is not COCO's, ids that are unknown or used twice, or as `merge`.
+        DataError: no json, one that is not COCO's, ids that are unknown or used twice, or as `merge` and
+            `coco_keypoints`.
     """
-    files = find(root)
+    files = find(root, keypoints)
     if not files:
         raise DataError(f"{root} has no COCO json: {miss(root) or f'that is {NEEDS}'}")
-    contents = {split: _load(file, masks) for split, file in files.items()}
+    contents = {split: _load(file, masks, keypoints) for split, file in files.items()}
     first = next(iter(files))
     names = categories(contents[first], files[first])
     for split, file in files.items():
@@ -68,10 +76,13 @@ def read_coco(root: Path, masks: bool, on_error: OnError = "raise") -> Annotatio
             if names.get(key) != name:
                 known = f"calls it {names[key]!r}" if key in names else "does not have it"
                 raise DataError(f"{file} has category {key}, {name!r}, but {files[first]} {known}: use one set")
+    points = None
+    if keypoints:
+        points = one_layout({file: contents[split]["categories"] for split, file in files.items()})
     raws: dict[Split, Raw] = {}
     for split, file in files.items():
-        raws[split] = _raw(root, file, contents.pop(split), {key: i for i, key in enumerate(names)})
-    return merge(root, raws, list(names.values()), list(names), masks, on_error)
+        raws[split] = _raw(root, file, contents.pop(split), {key: i for i, key in enumerate(names)}, points)
+    return replace(merge(root, raws, list(names.values()), list(names), masks, on_error), keypoints=points)
 
 
 def miss(root: Path) -> str:
@@ -80,8 +91,9 @@ def miss(root: Path) -> str:
     return f"{files[0]} has no list 'annotations', which COCO's have beside images and categories" if files else ""
 
 
-def _is_of_objects(file: Path) -> bool:
-    return not file.name.startswith(OTHERS) and mentions(file, "annotations")
+def _is_of_objects(file: Path, keypoints: bool) -> bool:
+    others = tuple(kind for kind in OTHERS if kind != KEYPOINTS or not keypoints)
+    return not file.name.startswith(others) and mentions(file, "annotations")
 
 
 def mentions(file: Path, key: str) -> bool:
@@ -92,19 +104,20 @@ def mentions(file: Path, key: str) -> bool:
         return any(text.find(f'"{key}"'.encode(code)) >= 0 for code in ("utf-8", "utf-16-le", "utf-16-be"))
 
 
-def one_of(files: list[Path]) -> Path:
-    """The json of a split: of several that of instances.
+def one_of(files: list[Path], keypoints: bool = False) -> Path:
+    """The json of a split: of several that of instances, or of keypoints.
 
     Raises:
         DataError: several are left.
     """
-    chosen = [file for file in files if file.name.startswith("instances")] or files
+    own = KEYPOINTS if keypoints else "instances"
+    chosen = [file for file in files if file.name.startswith(own)] or files
     if len(chosen) > 1:
         raise DataError(f"{chosen[0]} and {chosen[1]} are both for one split: leave one of them in the folder")
     return chosen[0]
 
 
-def _load(file: Path, masks: bool) -> dict[str, Any]:
+def _load(file: Path, masks: bool, keypoints: bool) -> dict[str, Any]:
     def compact(value: dict[str, Any]) -> Any:
         """Keep only the needed fields of an annotation; called while reading, so that never all are in memory."""
         if "image_id" not in value:
@@ -117,7 +130,8 @@ def _load(file: Path, masks: bool) -> dict[str, Any]:
         if isinstance(outline, list):
             outline = [_numbers(points) for points in outline]
         ids = (fields.integer(value.get(name)) for name in ("id", "image_id", "category_id"))
-        return Entry(*ids, box, fields.real(value.get("area")), fields.flag(value.get("iscrowd")), outline)
+        area, crowd = fields.real(value.get("area")), fields.flag(value.get("iscrowd"))
+        return Entry(*ids, box, area, crowd, outline, _numbers(value.get("keypoints") or []) if keypoints else None)
 
     try:
         with regular(file).open("rb") as opened:
@@ -165,7 +179,9 @@ def check_entry(entry: Any, needed: tuple[str, ...], where: str) -> None:
         raise DataError(f"{where} has the id {entry['id']!r}: ids are whole numbers")
 
 
-def _raw(root: Path, file: Path, content: dict[str, Any], classes: dict[int, int]) -> Raw:
+def _raw(
+    root: Path, file: Path, content: dict[str, Any], classes: dict[int, int], layout: KeypointLayout | None
+) -> Raw:
     raw = Raw(str(file), "annotations[{}]", "xywh")
     places, rows = Places(image_folders(root, file)), {}
     for i, image in enumerate(content["images"]):
@@ -182,7 +198,11 @@ def _raw(root: Path, file: Path, content: dict[str, Any], classes: dict[int, int
         if (row := rows.get(_id(entry.image_id))) is None:
             raw.orphans.append(f"{file} annotations[{k}] is of image_id {entry.image_id!r}, which its images lack")
         else:
-            raw.objects.append(Object(row, k, entry.bbox, label, entry.iscrowd, entry.area, entry.segmentation))
+            points = (
+                None if layout is None else points_of(entry.keypoints, layout, f"{file} annotations[{k}]", entry.id)
+            )
+            sizes = entry.iscrowd, entry.area, entry.segmentation
+            raw.objects.append(Object(row, k, entry.bbox, label, *sizes, keypoints=points))
     return raw
 
 

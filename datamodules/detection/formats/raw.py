@@ -45,6 +45,7 @@ class Object(NamedTuple):
         area: in square pixels; null if the file has none.
         outline: polygons or run-length encoding as in COCO; null for none.
         flaw: the reason why it cannot be used, if known already.
+        keypoints: float32 (K, 3), x, y and visibility flag, where the file has keypoints.
     """
 
     row: int
@@ -55,6 +56,7 @@ class Object(NamedTuple):
     area: float | None = None
     outline: Any = None
     flaw: str | None = None
+    keypoints: np.ndarray | None = None
 
 
 @dataclass

@@ -7,6 +7,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from datamodules.detection.formats.boxes import beyond, clip, misread
+from datamodules.detection.formats.coco_keypoints import beyond_box
 from datamodules.detection.formats.images import OnError, first_of, measure
 from datamodules.detection.formats.outlines import Unfit, run_lengths
 from datamodules.detection.formats.raw import Object, Raw, corners
@@ -60,6 +61,7 @@ def validate(raw: Raw, root: Path, masks: bool, on_error: OnError) -> Validated:
         np.array([raw.objects[k].crowd for k in kept], bool),
         area[kept],
         packed([counts[k] for k in kept]) if masks else None,
+        *_keypoints(raw, kept, boxes, remarks),
     )
     dropped = raw.orphans + [f"{raw.where(k)}: {wrong[k]}" for k in sorted(wrong)]
     skipped = [f"{raw.images[row].where} {problems[row]}" for row in sorted(problems)]
@@ -114,6 +116,18 @@ def _outlines(
         f"outlines that lost parts of fewer than three points: {len(remarks):,}, first {remarks[0]}" if remarks else ""
     )
     return counts, [said] * bool(said)
+
+
+def _keypoints(raw: Raw, kept: list[int], boxes: np.ndarray, remarks: list[str]) -> list[np.ndarray]:
+    """Keypoints float32 (M, K, 3) of the objects that are kept, where the files have some; adds to `remarks`."""
+    found = [points for k in kept if (points := raw.objects[k].keypoints) is not None]
+    if not found:
+        return []
+    points = np.stack(found)
+    if out := np.flatnonzero(beyond_box(points, boxes[kept]).any(1)).tolist():
+        where = f"{len(out):,} of {len(kept):,}, first {raw.where(kept[out[0]])}"
+        remarks.append(f"objects with keypoints outside of their box, which are kept: {where}")
+    return [points]
 
 
 def _areas(objects: list[Object], sizes: np.ndarray, boxes: np.ndarray, counts: dict[int, bytes]) -> np.ndarray:

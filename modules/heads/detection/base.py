@@ -20,7 +20,7 @@ Maps = list[Tensor] | Callable[[Tensor], list[Tensor]]
 
 
 class Detector(Head):
-    """Common part of `DetectionHead` and `InstanceHead`, the bases to derive from.
+    """Common part of `DetectionHead`, `InstanceHead` and `KeypointHead`, the bases to derive from.
 
     Thresholds and sizes of boxes are in pixels of the network's images. Scores and losses are float32 under autocast.
 
@@ -71,13 +71,14 @@ class Detector(Head):
             maps: fine to coarse.
             inside: int64 (B, 2): height and width of the part of each image that is no padding.
             targets: one per image: `boxes` float32 (N, 4) xyxy with an area, `labels` int64 (N,) in 0..C-1, and for
-                instances `masks` uint8 (N, H, W). N may be 0. Must be there in training.
+                instances `masks` uint8 (N, H, W), for keypoints `keypoints` float32 (N, K, 3), x, y and visibility. N
+                may be 0. Must be there in training.
             proposals: float32 (R, 4) xyxy of each image, for heads that do not make their own.
 
         Returns:
             One dict per image, best first: `boxes` float32 (N, 4) xyxy, `scores` (N,) in 0..1, `labels` (N,) in
-            0..C-1, and for instances `mask_probabilities` (N, M, M) over the boxes; none in training. Scalar losses by
-            name.
+            0..C-1, for instances `mask_probabilities` (N, M, M) over the boxes, for keypoints `keypoints` (N, K, 3), x,
+            y and score in 0..1; none in training. Scalar losses by name.
         """
 
     def proposals_from(self, given: bool) -> str | None:
@@ -143,6 +144,14 @@ class DetectionHead(Detector):
 
 class InstanceHead(Detector):
     """Base of heads that find boxes, classes, scores and a mask in each box; `outputs` as of `DetectionHead`."""
+
+
+class KeypointHead(Detector):
+    """Base of heads that find boxes, classes, scores and keypoints of each object; `outputs` as of `DetectionHead`."""
+
+    @abstractmethod
+    def make_keypoints(self, count: int) -> None:
+        """Make the layers for that many keypoints, with initial weights; the task calls it once, after `__init__`."""
 
 
 def image_list(image: Tensor, inside: Tensor) -> ImageList:

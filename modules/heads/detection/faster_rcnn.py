@@ -1,10 +1,11 @@
-"""Two-stage detectors with a region proposal network: Faster R-CNN and Mask R-CNN."""
+"""Two-stage detectors with a region proposal network: Faster R-CNN, Mask R-CNN and Keypoint R-CNN."""
 
 from torch import Tensor
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 
-from modules.contracts import Features
+from modules.contracts import Features, check_sizes
 from modules.decoding.boxes import Detection
 from modules.heads.detection.anchors import Anchors
 from modules.heads.detection.base import (
@@ -12,6 +13,7 @@ from modules.heads.detection.base import (
     DetectionHead,
     Detector,
     InstanceHead,
+    KeypointHead,
     Target,
     equal_channels,
     from_background,
@@ -110,3 +112,32 @@ class MaskRCNN(TwoStage, InstanceHead):
         regions.mask_roi_pool = RoIAlign(self.pooled, 14)
         regions.mask_head = MaskRCNNHeads(features.channels[0], (mask_channels,) * 4, 1)
         regions.mask_predictor = Masks(mask_channels, mask_channels, outputs + 1)
+
+
+class KeypointRCNN(TwoStage, KeypointHead):
+    """Keypoint R-CNN: Faster R-CNN with a heat map of 56 x 56 in each box for each keypoint (He et al. 2017).
+
+    torchvision's, with its names. One more loss: keypoint, the cross-entropy over the places of a heat map; in
+    evaluation only where targets have keypoints. Keypoints outside of a box are not found by it.
+
+    Args:
+        features: feature pyramid of the neck, all maps with equal channels.
+        outputs: number of classes C, without background.
+        keypoint_channels: of the convolutions before the heat maps.
+        keypoint_layers: number of these convolutions.
+
+    Raises:
+        ConfigError: as for `FasterRCNN`.
+    """
+
+    def __init__(
+        self, features: Features, outputs: int, keypoint_channels: int = 512, keypoint_layers: int = 8, **kwargs
+    ):
+        super().__init__(features, outputs, **kwargs)
+        check_sizes("head", keypoint_channels=keypoint_channels, keypoint_layers=keypoint_layers)
+        regions, self.keypoint_channels = self.roi_heads, keypoint_channels
+        regions.keypoint_roi_pool = RoIAlign(self.pooled, 14)
+        regions.keypoint_head = KeypointRCNNHeads(features.channels[0], (keypoint_channels,) * keypoint_layers)
+
+    def make_keypoints(self, count: int) -> None:
+        self.roi_heads.keypoint_predictor = KeypointRCNNPredictor(self.keypoint_channels, count)

@@ -1,13 +1,20 @@
 """Region proposal network and RoI heads: torchvision's, with losses in evaluation too and IoU losses of boxes."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference, maskrcnn_loss
+from torchvision.models.detection.roi_heads import (
+    RoIHeads,
+    fastrcnn_loss,
+    heatmaps_to_keypoints,
+    keypointrcnn_loss,
+    maskrcnn_inference,
+    maskrcnn_loss,
+)
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 from torchvision.ops import (
     clip_boxes_to_image,
@@ -110,6 +117,10 @@ class Regions(RoIHeads):
             logits = self._masks(features, [each["boxes"] for each in found], shapes)
             masks = maskrcnn_inference(logits, [each["labels"] + 1 for each in found])
             found = [{**each, "mask_probabilities": mask[:, 0]} for each, mask in zip(found, masks, strict=True)]
+        if self.has_keypoint():
+            boxes = [each["boxes"] for each in found]
+            points = points_in(self._heatmaps(features, boxes, shapes), boxes)
+            found = [{**each, "keypoints": those} for each, those in zip(found, points, strict=True)]
         return found
 
     def losses(
@@ -128,11 +139,14 @@ class Regions(RoIHeads):
         if self.box_loss != "smooth_l1":
             box = self._iou_loss(deltas, boxes, matched, labels, targets)
         losses = {"classifier": classifier, "box": box}
+        objects = [each > 0 for each in labels]
+        boxes, matched = ([x[o] for x, o in zip(xs, objects, strict=True)] for xs in (boxes, matched))
         if self.has_mask() and (self.training or "masks" in targets[0]):
-            objects = [each > 0 for each in labels]
-            boxes, matched = ([x[o] for x, o in zip(xs, objects, strict=True)] for xs in (boxes, matched))
             truth = [[target[key] for target in targets] for key in ("masks", "labels")]
             losses["mask"] = maskrcnn_loss(self._masks(features, boxes, shapes), boxes, *truth, matched)
+        if self.has_keypoint() and (self.training or "keypoints" in targets[0]):
+            heat = self._heatmaps(features, boxes, shapes)
+            losses["keypoint"] = keypointrcnn_loss(heat, boxes, [t["keypoints"] for t in targets], matched)
         return losses
 
     def check_targets(self, targets: list[Target]) -> None:
@@ -149,6 +163,12 @@ class Regions(RoIHeads):
         decoded = self.box_coder.decode_single(chosen, torch.cat(boxes)[objects])
         return IOU_LOSSES[self.box_loss](decoded, torch.cat(truth), reduction="sum") / max(1, len(kinds))
 
+    def _heatmaps(self, features: dict[str, Tensor], boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
+        parts: Any = self
+        pooled = parts.keypoint_roi_pool(features, boxes, shapes)
+        # torchvision's loss cannot take channels last
+        return parts.keypoint_predictor(parts.keypoint_head(pooled)).float().contiguous()
+
     def _masks(self, features: dict[str, Tensor], boxes: list[Tensor], shapes: list[tuple[int, int]]) -> Tensor:
         return self.mask_predictor(self.mask_head(self.mask_roi_pool(features, boxes, shapes)))
 
@@ -164,6 +184,20 @@ class Masks(MaskRCNNPredictor):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).float()
+
+
+def points_in(heat: Tensor, boxes: list[Tensor]) -> list[Tensor]:
+    """Keypoints (R, K, 3) of the boxes (R, 4) of each image, x, y and score, from their heat maps (all R, K, s, s).
+
+    The place is torchvision's, the highest value of the map resized to the box; its score is the softmax over the map.
+    """
+    parts = heat.split([len(each) for each in boxes])
+    found = []
+    for maps, each in zip(parts, boxes, strict=True):
+        places, highest = heatmaps_to_keypoints(maps, each)
+        scores = (highest - maps.flatten(2).logsumexp(2)).exp().clamp(max=1)
+        found.append(torch.cat([places[..., :2], scores[..., None]], 2))
+    return found
 
 
 def usable(proposals: list[Tensor], shapes: list[tuple[int, int]]) -> list[Tensor]:

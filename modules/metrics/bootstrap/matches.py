@@ -1,14 +1,13 @@
 """Matches of detections with true objects, as COCO makes them, kept for each image."""
 
 import numpy as np
-from faster_coco_eval.core import mask as coco_mask
 
 from modules.metrics import matching
 from modules.metrics.bootstrap.objects import Objects
+from modules.metrics.coco import RANGES
 from modules.metrics.detection_arrays import Image, Kind
 
 IOU = np.linspace(0.5, 0.95, 10)
-RANGES = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)])  # all, small, medium, large, in pixels
 
 
 def objects(images: list[Image], kind: Kind, maximum: int, voc: bool, prefix: str) -> Objects:
@@ -16,7 +15,7 @@ def objects(images: list[Image], kind: Kind, maximum: int, voc: bool, prefix: st
 
     Args:
         images: N of them, in the order of the items.
-        kind: boxes or masks.
+        kind: boxes, masks or keypoints.
         maximum: detections that count of each class in each image.
         voc: match by the rules of Pascal VOC too.
         prefix: before the names of the metrics.
@@ -25,19 +24,18 @@ def objects(images: list[Image], kind: Kind, maximum: int, voc: bool, prefix: st
     start = 0
     for number, image in enumerate(images):
         overlap = image.overlaps(kind)
-        close, hits = _hits(image, overlap, maximum)
-        areas = coco_mask.area(image.rle) if kind == "masks" else image.boxes[:, 2:].prod(1)
+        close, hits = _hits(image, kind, overlap, maximum)
         of_image = {
             "image": np.full(len(image.labels), number),
             "label": image.labels,
             "score": image.scores,
             "rank": _ranks(image.labels),
-            "inside": _inside(np.asarray(areas, np.float64)),
+            "inside": _inside(image.found_areas(kind)),
             "close": start + close,
             "hits": hits,
             "true_image": np.full(len(image.true_labels), number),
             "true_label": image.true_labels,
-            "true_inside": _inside(image.area) & ~image.crowd[:, None],
+            "true_inside": _inside(image.area) & ~image.ignored(kind)[:, None],
             "voc": matching.voc_hits(image, overlap) if voc else np.zeros(0, np.int8),
         }
         start += len(image.labels)
@@ -47,7 +45,7 @@ def objects(images: list[Image], kind: Kind, maximum: int, voc: bool, prefix: st
     return Objects(prefix, limits, **{name: np.concatenate(parts) for name, parts in rows.items()})
 
 
-def _hits(image: Image, overlap: np.ndarray, maximum: int) -> tuple[np.ndarray, np.ndarray]:
+def _hits(image: Image, kind: Kind, overlap: np.ndarray, maximum: int) -> tuple[np.ndarray, np.ndarray]:
     """Detections that match something, (M,), and their matches int8 (M, A, T), as `Objects` says.
 
     The detections of a class, the highest score first, take the free object that they overlap most, the last of equal
@@ -56,7 +54,7 @@ def _hits(image: Image, overlap: np.ndarray, maximum: int) -> tuple[np.ndarray, 
     allowed = (image.labels[:, None] == image.true_labels) & (_ranks(image.labels) < maximum)[:, None]
     reach = np.where(allowed, overlap, 0)
     close = np.flatnonzero(reach.max(1, initial=0) >= IOU[0])
-    ignored = (~_inside(image.area) | image.crowd[:, None]).T[:, None]  # (A, 1, G)
+    ignored = (~_inside(image.area) | image.ignored(kind)[:, None]).T[:, None]  # (A, 1, G)
     taken = np.zeros((len(RANGES), len(IOU), len(image.crowd)), bool)
     hits = np.zeros((len(close), len(RANGES), len(IOU)), np.int8)
     areas, ious = np.ix_(range(len(RANGES)), range(len(IOU)))

@@ -61,7 +61,7 @@ def expected(task: Detection, graph: Graph, batch: np.ndarray) -> list[dict]:
         inside = geometry.inside.long().expand(len(batch), 2)
         found = task(graph.module.normalize(pixels), inside)
         size = torch.tensor(batch.shape[1:3])
-        answers = [task._original(*one, size) for one in zip(found, inside, strict=True)]
+        answers = [task.original(*one, size) for one in zip(found, inside, strict=True)]
     masks = [{"mask_probabilities": one["mask_probabilities"]} if task.masks else {} for one in found]
     return [
         {key: value.numpy() for key, value in (one | mask).items() if key != "rle"}

@@ -345,7 +345,8 @@ def test_two_processes_have_the_metrics_of_one(tmp_path):
 def test_the_empty_states_have_the_types_of_full_ones():
     scores = DetectionScores(3, masks=True)
     scores.update(*scenes(2, 2, 2, 3, SIZE))
-    for part, empty in EMPTY.items():
+    for part in scores.parts:
+        empty = EMPTY[part]
         full = getattr(scores, part)[0]
         assert (full.dtype, full.shape[1:]) == (empty.dtype, empty.shape[1:]), part
 

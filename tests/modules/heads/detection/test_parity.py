@@ -21,10 +21,11 @@ from modules.backbones import Timm
 from modules.contracts import Features
 from modules.decoding.boxes import take
 from modules.decoding.masks import paste
-from modules.heads.detection import FCOS, SSD, Detector, FasterRCNN, MaskRCNN, RetinaNet
+from modules.heads.detection import FCOS, SSD, Detector, FasterRCNN, KeypointHead, KeypointRCNN, MaskRCNN, RetinaNet
 from modules.necks import FPN
 
 CLASSES = 4
+KEYPOINTS = 5
 SIZES = [(96, 128), (96, 112)]  # torchvision resizes neither, and pads the second
 PARTS = {"rpn.": "rpn.", "roi_heads.": "roi_heads.", "head.": "net.head."}
 
@@ -57,6 +58,8 @@ class Ours(nn.Module):
         self.backbone = Timm("resnet50")
         self.neck = FPN(self.backbone.features, **neck)
         self.head = head(self.neck.features, CLASSES, **settings)
+        if isinstance(self.head, KeypointHead):
+            self.head.make_keypoints(KEYPOINTS)
         self.backbone.net.load_state_dict(theirs.backbone.body.state_dict())
         self.neck.net.load_state_dict(theirs.backbone.fpn.state_dict())
         tensors = {
@@ -160,6 +163,29 @@ def test_mask_rcnn_is_torchvisions():
         drawn = torch.from_numpy(coco.decode(paste(a["mask_probabilities"], a["boxes"], size))).permute(2, 0, 1)
         assert (drawn != cut).float().mean() < 1e-4  # pixels at 0.5 itself
     same_losses(ours, theirs, TWO_STAGE | {"loss_mask": "mask"}, targets(masks=True), shifted(targets(masks=True), 1))
+
+
+def test_keypoint_rcnn_is_torchvisions():
+    torch.manual_seed(1)  # classes of several kinds are found
+    build = partial(detection.keypointrcnn_resnet50_fpn, num_keypoints=KEYPOINTS, box_detections_per_img=25)
+    theirs = scaled(torchvisions(build, CLASSES + 1, **FEW), PREDICTOR)
+    ours = Ours(theirs, KeypointRCNN, POOL, proposals=200, detections=25).eval()
+    images, _ = theirs.transform(make_images(), None)
+    found, expected = ours(images)[0], theirs(make_images())
+    same_detections(shifted(found, 1), expected, least=20)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a["keypoints"][..., :2], b["keypoints"][..., :2], atol=1e-3, rtol=0)
+        scores = a["keypoints"][..., 2]
+        assert ((scores > 0) & (scores <= 1)).all()
+    truth = [target | {"keypoints": points_in(target["boxes"])} for target in targets()]
+    same_losses(ours, theirs, TWO_STAGE | {"loss_keypoint": "keypoint"}, truth, shifted(truth, 1))
+
+
+def points_in(boxes: Tensor) -> Tensor:
+    """Keypoints (N, K, 3) along the diagonal of each box; the last is not labeled."""
+    share = torch.linspace(0.1, 0.9, KEYPOINTS)[:, None]
+    points = boxes[:, None, :2] * (1 - share) + boxes[:, None, 2:] * share
+    return torch.cat([points, torch.tensor([2.0, 1, 2, 2, 0]).expand(len(boxes), -1)[..., None]], 2)
 
 
 @pytest.mark.parametrize("version", [1, 2])
