@@ -26,6 +26,7 @@ from modules.insight.targets import Box, box_score, find_box, number
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.detection import DetectionScores, Report, protocols
 from modules.metrics.detection_arrays import Kind
+from modules.metrics.threshold import Threshold
 from modules.necks import FPN, build_neck
 from tasks.base import Stage
 from tasks.vision import VisionTask
@@ -48,6 +49,9 @@ class Detection(VisionTask):
             image in one pass. Images keep their own sizes with `--data.image_size null`.
         tile_overlap: share of a tile that neighbors have in common, [0, 1); objects larger than that may be found in
             pieces.
+        calibrate: after validation take for each class the score of its best F1, from which on its detections are drawn
+            and counted by predictions, exported files and `serve`, in place of one score for all; it is kept in the
+            checkpoint.
         extra_metrics: also log the average precision of Pascal VOC (`voc`) or the score of the Data Science Bowl 2018
             (`dsb2018`).
     """
@@ -74,6 +78,7 @@ class Detection(VisionTask):
         tta: TTA = TTA(),
         tile_size: int | None = None,
         tile_overlap: float = 0.5,
+        calibrate: bool = False,
         extra_metrics: list[Literal["voc", "dsb2018"]] = [],  # noqa: B006
         **kwargs,
     ):
@@ -86,7 +91,8 @@ class Detection(VisionTask):
         self.head = self.make_head(self.kind, head or FasterRCNN, self.neck.features, len(classes))
         self.fit_anchors, self.freeze_norm = fit_anchors, freeze_norm
         self.tiled = TiledTTA(tta, tile_size, tile_overlap)
-        self.drawing_threshold: float | None = None  # score of the best F1 of the last validation
+        self.calibrate = calibrate
+        self.drawing_threshold: Threshold | None = None  # score of the best F1 of the last validation
         self.train()
         most = max(100, self.head.selection.detections)  # COCO's, or all that may be found
         self.protocols = protocols(most, self.sigmas_in_words)
@@ -175,7 +181,8 @@ class Detection(VisionTask):
         self.scores[stage].reset()
         if stage == "val":
             report = [*self.reports(stage).values()][-1]  # of masks or keypoints, if there are any
-            self.drawing_threshold = report.threshold if report.has_best else None
+            found = list(report.thresholds) if self.calibrate else report.threshold
+            self.drawing_threshold = found if report.has_best else None
 
     def statistics(self, columns: dict[str, np.ndarray]) -> list[Statistic]:
         return [*super().statistics(columns), *cast(DetectionScores, self.scores["test"]).statistics]

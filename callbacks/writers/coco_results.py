@@ -17,6 +17,7 @@ from torch import Tensor
 from callbacks.writers.tables import Table, open_text
 from modules.contracts import Batch, Prediction, writing
 from modules.contracts.image_ids import image_number
+from modules.metrics.threshold import Threshold, reaches
 
 Record = dict[str, Any]
 COUNTS = ("objects", "detections")
@@ -82,7 +83,7 @@ class ResultFile(Table):
         rank: of this process.
         category_ids: annotations' category id of each class index.
         image_ids: annotations' id of each image, if they have numbers.
-        sure: lowest score, 0..1, of what counts as an object.
+        sure: lowest score, 0..1, of what counts as an object, or that of each class.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class ResultFile(Table):
         rank: int,
         category_ids: list[int],
         image_ids: dict[str, int] | None = None,
-        sure: float = 0.0,
+        sure: Threshold = 0.0,
     ):
         super().__init__(path.with_name(f"{path.name}.rows"), rank, ["path", "image_id", *COLUMNS])
         self.results, self.category_ids, self.image_ids = path, category_ids, image_ids
@@ -103,7 +104,8 @@ class ResultFile(Table):
             keys = ("boxes", "scores", "labels", "rle", "keypoints")
             one = {key: prediction[key][i : i + 1] for key in keys if key in prediction}
             found = records([name], one, self.category_ids, self.image_ids)
-            self.write([[name, number_of(name, self.image_ids), *_columns([*found], self.sure)]])
+            certain = int(reaches(prediction["scores"][i], prediction["labels"][i], self.sure).sum())
+            self.write([[name, number_of(name, self.image_ids), certain, *_columns([*found])]])
         self.more |= prediction.keys() & {"rle", "keypoints"}
 
     def merge(self, world: int) -> list[Path]:
@@ -141,10 +143,9 @@ class ResultFile(Table):
         return path
 
 
-def _columns(found: list[Record], sure: float) -> list[str | int]:
-    """Numbers of sure detections and of all, entries with boxes, with masks, and with keypoints."""
-    certain = sum(entry["score"] >= sure for entry in found)
-    return [certain, len(found), *(_lines(found, key) for key in KEYS)]
+def _columns(found: list[Record]) -> list[str | int]:
+    """Number of detections, entries with boxes, with masks, and with keypoints."""
+    return [len(found), *(_lines(found, key) for key in KEYS)]
 
 
 def _lines(found: list[Record], key: str) -> str:

@@ -9,7 +9,7 @@ from callbacks.writers.coco_results import ResultFile
 from callbacks.writers.objects import ObjectImages
 from callbacks.writers.tables import open_text
 from modules.contracts import Batch, Prediction, writing
-from modules.metrics.threshold import USUAL
+from modules.metrics.threshold import USUAL, in_words
 
 
 class DetectionFiles(ResultFile):
@@ -31,7 +31,8 @@ class DetectionFiles(ResultFile):
                 why = "that of the best F1 in the checkpoint's validation" if best else "as the checkpoint knows no F1"
                 from lightning.pytorch.utilities import rank_zero_info  # slow to import
 
-                rank_zero_info(f"drawing detections of score {sure:.2f} and more, {why}: --predictions.threshold SCORE")
+                least = in_words(sure)
+                rank_zero_info(f"drawing detections of score {least} and more, {why}: --predictions.threshold SCORE")
             self.images = ObjectImages(source.folder, source.rank, source.task, data, sure)
 
     def add(self, batch: Batch, prediction: Prediction) -> None:

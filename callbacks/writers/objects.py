@@ -13,6 +13,7 @@ from callbacks.figures.skeletons import edges_of
 from callbacks.writers.images import ImageFiles, originals
 from modules.contracts import Batch, Prediction
 from modules.decoding.boxes import rescaled
+from modules.metrics.threshold import Threshold, reaches
 
 KEYS = ("boxes", "labels", "scores", "rle", "keypoints")
 
@@ -27,10 +28,10 @@ class ObjectImages(ImageFiles):
         rank: of this process.
         task: has classes and backbone.
         data: data module of the images.
-        threshold: lowest score of drawn detections.
+        threshold: lowest score of drawn detections, or that of each class.
     """
 
-    def __init__(self, folder: Path, rank: int, task: Any, data: Any, threshold: float) -> None:
+    def __init__(self, folder: Path, rank: int, task: Any, data: Any, threshold: Threshold) -> None:
         super().__init__(folder, rank, {"figures": ".jpg"})
         self.classes, self.backbone, self.data, self.threshold = task.classes, task.backbone, data, threshold
         self.palette, self.edges = object_palette(len(task.classes)), edges_of(task)
@@ -45,7 +46,7 @@ class ObjectImages(ImageFiles):
                 drawn.save(file, "JPEG", quality=90, subsampling=0)  # thin lines keep their colors
 
     def _drawn(self, image: np.ndarray, found: Prediction) -> np.ndarray:
-        sure = found["scores"] >= self.threshold
+        sure = reaches(found["scores"], found["labels"], self.threshold)
         boxes, labels = found["boxes"][sure].float().cpu().numpy(), found["labels"][sure].tolist()
         several = len(self.classes) > 1
         names = [f"{shorten(self.classes[label])} " if several else "" for label in labels]

@@ -64,6 +64,10 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
+def _number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
 def _name(value: Any) -> bool:
     """True for the name of a file or folder that says no other place."""
     return isinstance(value, str) and Path(value).name == value and "\0" not in value
@@ -76,7 +80,7 @@ def _train(value: Any) -> bool:
 FIELDS: dict[str, Callable[[Any], bool]] = {
     "task": lambda value: isinstance(value, str),
     "classes": lambda value: value is None or _texts(value),
-    "threshold": lambda value: value is None or type(value) in (int, float),
+    "threshold": lambda value: value is None or all(map(_number, value if isinstance(value, list) else [value])),
     "outputs": lambda value: _texts(value) and bool(value),
     "settings": lambda value: isinstance(value, dict),
     "parts": lambda value: isinstance(value, dict) and all(map(_name, value.values())),

@@ -14,6 +14,7 @@ from callbacks.writers.masks import encode_map
 from callbacks.writers.tags import named
 from modules.contracts.palette import RGB
 from modules.contracts.palette import palette as default_palette
+from modules.metrics.threshold import Threshold
 
 Masks = Literal["rle", "png", "none"]
 
@@ -22,12 +23,12 @@ class Form(NamedTuple):
     """Form of an answer, as a request asks for it.
 
     Args:
-        threshold: lowest score, 0..1, of detections.
+        threshold: lowest score, 0..1, of detections, or that of each class.
         top: number of classes with their scores, best first; null gives all.
         masks: `rle` are COCO's compressed run lengths, `png` images in base64, `none` leaves them out.
     """
 
-    threshold: float = 0.0
+    threshold: Threshold = 0.0
     top: int | None = None
     masks: Masks = "rle"
 
@@ -83,9 +84,10 @@ def _objects(found: dict[str, Any], meaning: Meaning, form: Form) -> list[dict[s
     """Detections of the score and more, best first; boxes are [left, top, right, bottom] in pixels."""
     objects = []
     for i in np.argsort(-found["scores"], kind="stable").tolist():
-        if found["scores"][i] < form.threshold:
-            break
-        one: dict[str, Any] = {"label": meaning.classes[int(found["labels"][i])], "score": _number(found["scores"][i])}
+        label, least = int(found["labels"][i]), form.threshold
+        if found["scores"][i] < (least if isinstance(least, int | float) else least[label]):
+            continue
+        one: dict[str, Any] = {"label": meaning.classes[label], "score": _number(found["scores"][i])}
         one["box"] = _numbers(found["boxes"][i])
         if "rle" in found and form.masks != "none":
             one["mask"] = _instance(found["rle"][i], form.masks)

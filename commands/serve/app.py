@@ -100,7 +100,9 @@ class Service:
         self.check(request)
         if self.metrics.in_progress > self.limits.max_requests:
             raise Refused(503, f"{self.limits.max_requests} requests are under way: send this one again later")
-        form, headers = form_of(request.query_params), request.headers
+        chosen = self.predictor.threshold
+        form = form_of(request.query_params, chosen if isinstance(chosen, list) else 0.0)
+        headers = request.headers
         length, limits = headers.get("content-length"), self.limits
         body = await read_body(request.stream(), length, limits.max_bytes, limits.timeout)
         sample = sample_of(self.predictor.kind, headers.get("content-type", ""), body)

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from commands.serve.answers import Form, Masks
 from datamodules.decoding import image_header
 from datamodules.orientation import UNREADABLE
+from modules.metrics.threshold import Threshold
 
 JSON, TEXT = "application/json", "text/plain"
 FORMS = ("multipart/form-data",)
@@ -106,17 +107,21 @@ def pixels_of(content: bytes, most: int) -> int:
     return pixels if pixels <= most else 0
 
 
-def form_of(query: Mapping[str, str]) -> Form:
+def form_of(query: Mapping[str, str], usual: Threshold = 0.0) -> Form:
     """The form of the answer.
+
+    Args:
+        query: of the request.
+        usual: lowest score of detections where it names none.
 
     Raises:
         Refused: an option that there is not, or a value that it does not take.
     """
     if strange := query.keys() - set(QUERY):
         raise Refused(400, f"there is no option {min(strange)!r}: there are {', '.join(QUERY)}")
-    threshold, top = _number(query.get("threshold", "0")), query.get("top")
+    threshold, top = _number(query["threshold"]) if "threshold" in query else usual, query.get("top")
     masks: Any = query.get("masks", "rle")
-    if threshold is None or not 0 <= threshold <= 1:
+    if threshold is None or (isinstance(threshold, float) and not 0 <= threshold <= 1):
         raise Refused(400, f"threshold is {query['threshold'][:40]!r}, but it is a score, 0 to 1")
     if top is not None and not (top.isascii() and top.isdigit() and int(top[:9]) > 0):
         raise Refused(400, f"top is {top[:40]!r}, but it is a number of classes, 1 or more")

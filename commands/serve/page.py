@@ -40,7 +40,11 @@ SENT = {
     "noise": """-H 'Content-Type: application/json' -d '{"noise": 3}'""",
 }
 PARAMETERS = [
-    ("threshold", {"type": "number", "minimum": 0, "maximum": 1, "default": 0}, "lowest score of detections"),
+    (
+        "threshold",
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "lowest score of detections; by default that of each class where model.calibrate chose them, else 0",
+    ),
     ("top", {"type": "integer", "minimum": 1}, "number of classes with their scores, best first; all by default"),
     (
         "masks",

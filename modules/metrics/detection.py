@@ -15,7 +15,7 @@ from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.matches import objects
 from modules.metrics.bootstrap.records import means
 from modules.metrics.detection_arrays import EMPTY, Image, Kind, pack, parts_of, unpack
-from modules.metrics.threshold import USUAL, best_threshold
+from modules.metrics.threshold import USUAL, best_of_each, best_threshold
 
 PREFIX: dict[Kind, str] = {"boxes": "", "masks": "mask_", "keypoints": "keypoint_"}
 MEASURE: dict[Kind, str] = {"boxes": "IoU", "masks": "IoU", "keypoints": "OKS"}
@@ -69,6 +69,7 @@ class Report(NamedTuple):
         threshold: score of the highest F1 at IoU .5, mean over classes, in hundredths; .5 where nothing right is found.
             Errors are those of detections that reach it.
         has_best: true if something right is found, so that there is a highest F1.
+        thresholds: that of the highest F1 of each class; `threshold` where nothing of it is found.
     """
 
     per_class: dict[str, np.ndarray]
@@ -76,6 +77,7 @@ class Report(NamedTuple):
     errors: dict[str, tuple[int, float]]
     threshold: float = USUAL
     has_best: bool = False
+    thresholds: Sequence[float] = ()
 
     @property
     def choice(self) -> str:
@@ -170,11 +172,13 @@ class DetectionScores(Metric):
             if self.items:
                 self.statistics.append(objects(images, kind, most, self.voc, PREFIX[kind]))
             result = coco.evaluate(images, self.classes, kind, most)
-            best = best_threshold(*(result.curves[name] for name in ("recall", "precision50", "score50")))
+            recall, precision, score = (result.curves[name] for name in ("recall", "precision50", "score50"))
+            best = best_threshold(recall, precision, score)
             threshold = best.threshold if best else USUAL
+            each = best_of_each(recall, precision, score, threshold)
             more, per_class, errors = self._beyond_coco(images, kind, threshold)
             self.reports[kind] = Report(
-                result.per_class | per_class, result.curves, errors, threshold, best is not None
+                result.per_class | per_class, result.curves, errors, threshold, best is not None, each
             )
             metrics |= {PREFIX[kind] + name: value for name, value in (result.metrics | more).items()}
         return {name: torch.tensor(value, device=self.device) for name, value in metrics.items()}

@@ -1,11 +1,31 @@
 """Choice of the score threshold of detections: highest F1."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+if TYPE_CHECKING:  # slow to import
+    from torch import Tensor
+
 THRESHOLDS = np.arange(1, 100) / 100
 USUAL = 0.5  # default without any true positive
+Threshold = float | Sequence[float]
+"""Lowest score of a detection that counts: of all classes, or of each."""
+
+
+def reaches(scores: "Tensor", labels: "Tensor", threshold: Threshold) -> "Tensor":
+    """True, bool (N,), for detections of scores (N,) and labels int64 (N,) that reach the threshold of their class."""
+    if isinstance(threshold, int | float):
+        return scores >= threshold
+    return scores >= scores.new_tensor(threshold)[labels]
+
+
+def in_words(threshold: Threshold) -> str:
+    """The threshold, or the lowest and highest of the classes."""
+    if isinstance(threshold, int | float):
+        return f"{threshold:.2f}"
+    return f"{min(threshold):.2f} to {max(threshold):.2f}, by class,"
 
 
 class Best(NamedTuple):
@@ -39,3 +59,16 @@ def best_threshold(recall: np.ndarray, precision: np.ndarray, score: np.ndarray)
     equal = np.flatnonzero(np.isclose(f1, f1.max()))  # the one in the middle is safest
     best = equal[len(equal) // 2]
     return Best(THRESHOLDS[best].item(), *(values[best].item() for values in (f1, recalls.mean(0), precisions.mean(0))))
+
+
+def best_of_each(recall: np.ndarray, precision: np.ndarray, score: np.ndarray, default: float) -> list[float]:
+    """Score threshold of the highest F1 of each class; see `best_threshold`.
+
+    Args:
+        recall: (R,).
+        precision: (C, R).
+        score: (C, R).
+        default: of classes of which nothing is found.
+    """
+    found = (best_threshold(recall, precision[[i]], score[[i]]) for i in range(len(precision)))
+    return [best.threshold if best else default for best in found]

@@ -73,6 +73,19 @@ def test_every_image_has_a_row_with_its_number_also_one_without_objects(tmp_path
     assert (tmp_path / "r.csv").read_text().split() == [",".join(row) for row in rows]
 
 
+def test_objects_are_counted_by_the_threshold_of_their_class(tmp_path):
+    found = prediction(masks=False)
+    least = [1.0] * len(CATEGORY_IDS)
+    for certain, label in ((0, None), (1, int(found["labels"][0][0]))):
+        if label is not None:
+            least[label] = 0.0
+        file = ResultFile(tmp_path / f"{certain}.json", 0, CATEGORY_IDS, {"a.png": 40}, sure=least)
+        file.add({"id": ["a.png", "x/b.png"]}, found)
+        file.close()
+        file.merge(1)
+        assert (tmp_path / f"{certain}.csv").read_text().split()[1] == f"a.png,40,{certain},2"
+
+
 def test_pycocotools_finds_our_metrics_by_size_in_the_files(tmp_path):
     """Thin masks in large boxes: the size of an object is that of its mask for masks, of its box for boxes."""
     predictions, truths = scenes(12, 6, 20, 2, size=(200, 260), seed=3)

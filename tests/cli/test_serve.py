@@ -22,6 +22,7 @@ from commands.predictor import Predictor
 from commands.serve.answers import Form, Meaning, answer, image_of
 from commands.serve.app import Limits, Service, build_app
 from commands.serve.batching import side_by_side
+from commands.serve.bodies import form_of
 from datamodules import Videos
 from modules.contracts import DataError
 from tests.helpers.bad_requests import BAD, JPG, PNG, QUERIES, bomb, encoded
@@ -192,6 +193,10 @@ def test_masks_boxes_and_images_as_json():
     assert np.array_equal(coco.decode(best["mask"]), mask)
     (only,) = answer(found, meaning, Form(threshold=0.5, masks="none"))["objects"]
     assert only == {"label": "dog", "score": 0.75, "box": [2, 1, 5, 3]}
+    (first,) = answer(found, meaning, form_of({}, [0.2, 0.8]))["objects"]  # as `model.calibrate` chose them
+    assert (
+        first["label"] == "cat" and len(answer(found, meaning, form_of({"threshold": "0"}, [0.2, 0.8]))["objects"]) == 2
+    )
     semantic = answer({"mask": mask}, meaning, Form())
     assert semantic["shares"] == {"cat": 0.75, "dog": 0.25}
     assert np.array_equal(coco.decode(semantic["masks"]["dog"]), mask)

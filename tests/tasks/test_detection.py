@@ -205,6 +205,18 @@ def test_frozen_norms_keep_their_statistics_while_the_rest_learns():
     assert {k for k in before if "conv" in k and k.endswith("weight")} - same
 
 
+def test_thresholds_of_classes_are_chosen_on_val_and_kept(tmp_path):
+    model = task(calibrate=True, optim=Optim(lr=0.005, warmup=0, schedule="constant"))
+    fit = quiet(max_epochs=20, check_val_every_n_epoch=20, precision="bf16-mixed", gradient_clip_val=1.0)
+    fit.fit(model, datamodule=Images(make_images()))
+    chosen = model.drawing_threshold
+    assert isinstance(chosen, list) and len(chosen) == len(CLASSES) and all(0 < one < 1 for one in chosen)
+    fit.save_checkpoint(tmp_path / "a.ckpt")
+    again = task(calibrate=True)
+    again.on_load_checkpoint(torch.load(tmp_path / "a.ckpt", weights_only=True))
+    assert again.drawing_threshold == chosen
+
+
 def test_without_classes_there_is_nothing_to_detect():
     with refuses(ConfigError, "--model.classes"):
         task(classes=None)
