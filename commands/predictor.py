@@ -122,7 +122,8 @@ class Predictor:
         Returns:
             For each sample the keys of the task's prediction, as numpy or plain values: `label` and `scores` (C,);
             `boxes` (N, 4), `labels` and `scores` (N,), and `rle`, a COCO mask each, in pixels of the original image;
-            `mask` uint8 (H, W), of its size; `text`, and `cut` if only the beginning of its source was read;
+            `mask` uint8 (H, W), of its size; `segments` int32 (H, W), their `labels` and `scores`; `text`, and `cut` if
+            only the beginning of its source was read;
             `generated` uint8 (H, W, C); `features` (D,).
         """
         if not prepared:

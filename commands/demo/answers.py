@@ -13,6 +13,7 @@ from callbacks.writers.images import resized
 from commands.predictor import Predictor
 from commands.serve.answers import Meaning
 from datamodules.letterbox import resize_mask
+from modules.contracts import IGNORE
 from modules.gan.noise import keyed_noise
 from modules.metrics.threshold import USUAL
 
@@ -24,6 +25,7 @@ def kind_of(predictor: Predictor, found: dict[str, Any]) -> str:
     kinds = {
         "boxes": "objects",
         "mask": "mask",
+        "segments": "mask",
         "styles": "styles",
         "generated": "generated",
         "features": "features",
@@ -55,8 +57,9 @@ def objects(
 
 
 def semantic(image: np.ndarray, found: dict[str, Any], meaning: Meaning) -> tuple[np.ndarray, dict[str, float]]:
-    """The map over the image, with a legend, and the share of the pixels of each class."""
-    mask, classes = found["mask"], list(meaning.classes)
+    """The map over the image, with a legend, and the share of the pixels of each class, also of segments."""
+    classes = list(meaning.classes)
+    mask = class_map(found) if "segments" in found else found["mask"]
     counts = np.bincount(mask.ravel(), minlength=len(classes))[: len(classes)]
     factor = min(magnification(image), LARGEST / max(mask.shape))
     shape = (max(1, round(mask.shape[0] * factor)), max(1, round(mask.shape[1] * factor)))
@@ -64,6 +67,11 @@ def semantic(image: np.ndarray, found: dict[str, Any], meaning: Meaning) -> tupl
     legend = class_legend(counts, classes, meaning.palette)
     shares = {name: count / mask.size for name, count in zip(classes, counts.tolist(), strict=True) if count}
     return strips([[drawn]], [""], [""], legend, ""), shares
+
+
+def class_map(found: dict[str, Any]) -> np.ndarray:
+    """The class of each pixel of predicted segments, uint8 (h, w), 255 for none."""
+    return np.append(np.uint8(IGNORE), found["labels"].astype(np.uint8))[found["segments"]]
 
 
 def caption(predictor: Predictor, image: np.ndarray, content: bytes) -> tuple[str, list[tuple[np.ndarray, str]]]:

@@ -11,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from callbacks.writers.masks import encode_map
+from callbacks.writers.panoptic import encode_segments
 from callbacks.writers.tags import named
 from modules.contracts.palette import RGB
 from modules.contracts.palette import palette as default_palette
@@ -52,6 +53,8 @@ def answer(found: dict[str, Any], meaning: Meaning, form: Form) -> dict[str, Any
     """The JSON of one prediction."""
     if "boxes" in found:
         return {"objects": _objects(found, meaning, form)}
+    if "segments" in found:
+        return {"segments": _segments(found, meaning, form)}
     if "mask" in found:
         return _semantic(found["mask"], meaning, form)
     if "generated" in found:
@@ -69,7 +72,9 @@ def answer(found: dict[str, Any], meaning: Meaning, form: Form) -> dict[str, Any
 
 
 def image_of(found: dict[str, Any], meaning: Meaning) -> bytes | None:
-    """The prediction as a PNG file, where it is an image: a semantic map or a generated image; else null."""
+    """The prediction as a PNG, where it is one image: segment ids, a semantic map, a generated image; else null."""
+    if "segments" in found:
+        return _file(encode_segments(found["segments"]))
     if "mask" in found:
         return _file(encode_map(found["mask"], meaning.values, list(meaning.palette)))
     return png(found["generated"]) if "generated" in found else None
@@ -93,6 +98,17 @@ def _objects(found: dict[str, Any], meaning: Meaning, form: Form) -> list[dict[s
             one["mask"] = _instance(found["rle"][i], form.masks)
         objects.append(one)
     return objects
+
+
+def _segments(found: dict[str, Any], meaning: Meaning, form: Form) -> list[dict[str, Any]]:
+    """Segments of things and stuff, which do not overlap, in the order of their ids, from 1 on."""
+    segments = []
+    for number, (label, score) in enumerate(zip(found["labels"].tolist(), found["scores"], strict=True), 1):
+        one: dict[str, Any] = {"id": number, "label": meaning.classes[label], "score": _number(score)}
+        if form.masks != "none":
+            one["mask"] = _instance(coco.encode(np.asfortranarray(found["segments"] == number, np.uint8)), form.masks)
+        segments.append(one)
+    return segments
 
 
 def _instance(rle: Any, masks: Masks) -> Any:

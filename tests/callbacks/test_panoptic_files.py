@@ -1,6 +1,7 @@
 """Figures, tables and files of panoptic segmentation."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,14 +9,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as coco
 
 from callbacks.collectors.panoptic import PanopticCollector, draw_panoptic
 from callbacks.figures.overlays import overlay
 from callbacks.figures.segments import MAX_SEGMENTS, draw_segments
 from callbacks.writers.base import Source
 from callbacks.writers.panoptic import PanopticFiles
+from commands.demo.answers import class_map, semantic
+from commands.serve.answers import Form, Meaning, answer, image_of
 from datamodules import PanopticFolder
 from datamodules.segmentation.coco_maps import read_segment_ids
+from modules.contracts.palette import palette as default_palette
 from modules.metrics.panoptic import PanopticScores, per_class
 from tests.helpers.files import rows
 from tests.helpers.panoptic_files import CLASSES, IDS, THINGS, random_image, write_panoptic
@@ -148,6 +153,21 @@ def test_a_training_batch_is_drawn(val):
     data, _ = val
     batch = next(iter(data.train_dataloader()))
     assert draw_panoptic(batch, 2, TASK.backbone, data).shape[2] == 3
+
+
+def test_answers_of_the_server_and_the_page_are_the_segments():
+    segments, labels = np.array([[0, 1, 2, 2]], np.int32), np.array([3, 0])
+    found = {"segments": segments, "labels": labels, "scores": np.array([0.9, 0.5], np.float32)}
+    meaning = Meaning(CLASSES, default_palette(4), np.arange(4))
+    given = answer(found, meaning, Form())["segments"]
+    assert [(one["id"], one["label"], one["score"]) for one in given] == [(1, "road", 0.9), (2, "dog", 0.5)]
+    assert coco.decode(given[1]["mask"] | {"counts": given[1]["mask"]["counts"].encode()}).tolist() == [[0, 0, 1, 1]]
+    assert answer(found, meaning, Form(masks="none"))["segments"][0].keys() == {"id", "label", "score"}
+    with Image.open(BytesIO(image_of(found, meaning))) as png:
+        assert np.asarray(png)[..., 0].tolist() == segments.tolist()
+    assert class_map(found).tolist() == [[255, 3, 0, 0]]
+    drawn, shares = semantic(np.zeros((1, 4, 3), np.uint8), found, meaning)
+    assert (drawn.shape[2], shares) == (3, {"dog": 0.5, "road": 0.25})
 
 
 def test_segments_have_the_colors_of_their_classes_and_borders_between_them():
