@@ -19,10 +19,10 @@ from callbacks.collectors.base import Collector, arrays, name_bytes, name_text, 
 from callbacks.collectors.segmentation import SIDE
 from callbacks.figures.base import shorten_start
 from callbacks.figures.class_bars import class_bars
-from callbacks.figures.objects import draw_objects, mostly_small, object_palette, stacked
+from callbacks.figures.objects import draw_objects, further_palette, mostly_small, object_palette, stacked
 from callbacks.figures.overlays import class_legend, enlarged
 from callbacks.figures.precision_recall import precision_recall
-from callbacks.figures.skeletons import edges_of, keypoint_legend
+from callbacks.figures.skeletons import edges_of, keypoint_legend, names_of
 from callbacks.figures.strips import Entry, strips
 from callbacks.results.table import class_table
 from callbacks.writers.detection_errors import error_bars, error_lines, write_errors
@@ -215,7 +215,8 @@ def _entries(labels: Sequence[int], owner: Any) -> list[Entry]:
     """Legend of the drawn classes, the most frequent of many, and of the keypoints of a task or a data module."""
     classes = owner.classes
     legend = class_legend(np.bincount(labels, minlength=len(classes)), classes, object_palette(len(classes)))
-    return legend + keypoint_legend(owner, object_palette)
+    names = names_of(owner)
+    return legend + keypoint_legend(names, further_palette(len(classes), len(names)))
 
 
 def _rows(boxes: Tensor, *columns: Tensor) -> Tensor:

@@ -26,6 +26,11 @@ def object_palette(count: int) -> Palette:
     return [tuple(round(255 * part) for part in color) for color in distinct(count)]
 
 
+def further_palette(classes: int, count: int) -> Palette:
+    """RGB of `count` keypoints, other than those of the classes."""
+    return object_palette(classes + count)[classes:]
+
+
 def stacked(rles: Sequence[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
     """Index map of overlapping masks, uint16 (*size): 0 for none, i + 1 for object i; the first object lies on top.
 
@@ -84,7 +89,11 @@ def draw_objects(
     for (left, top, right, bottom), color in zip(boxes[::-1].tolist(), colors[::-1], strict=True):
         for ink, width in ((color, 1),) if small else ((PAPER, line + 2), (color, line)):
             cv2.rectangle(drawn, (left, top), (right, bottom), ink, width)
-    drawn = drawn if points is None else draw_keypoints(drawn, points, edges, object_palette(points.shape[1]))
+    drawn = (
+        drawn
+        if points is None
+        else draw_keypoints(drawn, points, edges, further_palette(len(palette), points.shape[1]))
+    )
     crowded = small and len(boxes) > MAX_SMALL_TAGS
     return drawn if crowded or not tags else _tagged(drawn, boxes.tolist(), colors, tags)
 

@@ -1,6 +1,6 @@
 """Keypoints drawn over images: a dot for each, and lines along the skeleton."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -34,10 +34,9 @@ def draw_keypoints(
     for one in points[::-1]:
         seen = one[:, 2] > 0
         places = one[:, :2].round().astype(int).tolist()
-        for ink, width in ((PAPER, line + 2), ((60, 60, 60), line)):
-            for a, b in edges:
-                if seen[a] and seen[b]:
-                    cv2.line(drawn, places[a], places[b], ink, width, cv2.LINE_AA)
+        for a, b in edges:
+            if seen[a] and seen[b]:
+                cv2.line(drawn, places[a], places[b], PAPER, line, cv2.LINE_AA)
         for k in np.flatnonzero(seen).tolist():
             hidden = one[k, 2] == OCCLUDED
             cv2.circle(drawn, places[k], 2 * line + 2, PAPER, cv2.FILLED, cv2.LINE_AA)
@@ -56,9 +55,12 @@ def edges_of(owner: Any) -> list[tuple[int, int]]:
     return known.edges if known else []
 
 
-def keypoint_legend(owner: Any, palette: Callable[[int], Palette]) -> list[Entry]:
-    """Legend of the keypoints of a task or a data module, the first `MAX_NAMES`; empty for those without."""
+def names_of(owner: Any) -> tuple[str, ...]:
+    """Names of the keypoints of a task or a data module; none for those without."""
     known = layout_of(owner)
-    names = known.names if known else ()
-    pairs = zip(names, palette(len(names)), strict=True)
-    return [(shorten(name, 18), swatch(color)) for name, color in pairs][:MAX_NAMES]
+    return known.names if known else ()
+
+
+def keypoint_legend(names: Sequence[str], palette: Palette) -> list[Entry]:
+    """Legend of keypoints, the first `MAX_NAMES`."""
+    return [(shorten(name, 18), swatch(color)) for name, color in zip(names, palette, strict=True)][:MAX_NAMES]

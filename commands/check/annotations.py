@@ -9,6 +9,7 @@ import numpy as np
 from callbacks.figures.class_counts import class_counts
 from commands.check.drawing import histogram
 from commands.check.findings import splits_of
+from commands.check.keypoints import check_keypoints
 from commands.page import Figure, Section, Table
 from datamodules.base import Split
 from datamodules.detection.box_statistics import places, tally
@@ -49,6 +50,8 @@ def check_objects(data: ObjectDataModule) -> Section:
     ):
         if names:
             section.note(f"{counted(len(names), 'boxes')} {text}", names)
+    if data.layout:
+        check_keypoints(section, data, data.layout)
     if empty := [splits_of(data)[split][0].id(i) for split, part in found.items() for i in part.empty]:
         section.note(f"{counted(len(empty), 'images')} without any object", empty)
     return section

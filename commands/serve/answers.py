@@ -96,6 +96,8 @@ def _objects(found: dict[str, Any], meaning: Meaning, form: Form) -> list[dict[s
         one["box"] = _numbers(found["boxes"][i])
         if "rle" in found and form.masks != "none":
             one["mask"] = _instance(found["rle"][i], form.masks)
+        if "keypoints" in found:
+            one["keypoints"] = [_numbers(point) for point in found["keypoints"][i]]
         objects.append(one)
     return objects
 

@@ -15,7 +15,7 @@ from datamodules.synthetic.shapes import FIRST, WORLD, sizes
 from datamodules.synthetic.world import SHAPES, Scene, scene
 from modules.contracts.keypoints import ABSENT, OCCLUDED, VISIBLE, layout
 
-SCENE = {"extras": (1, 3), "main_size": (0.4, 0.55), "extra_size": (0.28, 0.42)}  # things of 27 to 53 pixels at 96
+SCENE = {"extras": (1, 3), "main_size": (0.45, 0.6), "extra_size": (0.32, 0.45)}  # things of 31 to 58 pixels at 96
 ARROW = SHAPES.index("arrow")
 REPLACED = ("circle", "square", "triangle", "star")  # drawn as arrows, so that half of all shapes are
 POINTS = {"tip": 3, "left_wing": 2, "right_wing": 4, "left_tail": 0, "right_tail": 6}

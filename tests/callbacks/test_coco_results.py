@@ -13,6 +13,7 @@ from benchmarks.evaluation import coco_eval, scenes
 from callbacks.writers.coco_results import ResultFile, records, write_results
 from modules.contracts.image_ids import image_number
 from modules.metrics.detection import DetectionScores
+from tests.modules.metrics.test_oks import IMAGES, as_predictions, drawn, ours, theirs
 
 CATEGORY_IDS, IMAGE_IDS = [7, 3], {"a.png": 40, "b.png": 12, "c.png": 5}
 HEIGHT, WIDTH = 40, 60
@@ -105,6 +106,22 @@ def test_pycocotools_finds_our_metrics_by_size_in_the_files(tmp_path):
         evaluation.summarize()
         values = [ours[prefix + name] for name in ("map", "map_small", "map_medium", "map_large")]
         assert [evaluation.stats[i] for i in (0, 3, 4, 5)] == pytest.approx(values, abs=1e-6)
+
+
+def test_keypoints_are_a_file_of_their_own_in_which_pycocotools_finds_our_metric(tmp_path):
+    sigmas = [0.05] * 3
+    true, found = drawn(0, 3, 2)
+    scores, predictions = ours(true, found, 2, sigmas), as_predictions(found, 3)
+    names = [f"{i}.png" for i in range(1, IMAGES + 1)]
+    file = ResultFile(tmp_path / "r.json", 0, [1, 2], {name: i for i, name in enumerate(names, 1)})
+    file.add({"id": names}, predictions)
+    file.close()
+    written = file.merge(1)
+    assert [path.name for path in written] == ["r_bbox.json", "r_keypoints.json", "r.csv"]
+    boxes, points = (json.loads(path.read_text()) for path in written[:2])
+    assert all("keypoints" not in one for one in boxes) and all("bbox" not in one for one in points)
+    metric = scores.compute()["keypoint_map"].item()
+    assert theirs(true, points, 2, sigmas)[0] == pytest.approx(metric, abs=1e-6)
 
 
 def test_half_precision_scores_are_written(tmp_path):

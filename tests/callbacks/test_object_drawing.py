@@ -1,11 +1,13 @@
 """Boxes, masks and tags drawn over images, checked pixel by pixel."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco
 
 from callbacks.collectors.detection import Panel, _drawn
-from callbacks.figures.objects import draw_objects, mostly_small, object_palette, stacked
+from callbacks.figures.objects import draw_objects, further_palette, mostly_small, object_palette, stacked
 
 PALETTE = [(255, 0, 0), (0, 0, 255)]
 
@@ -108,9 +110,21 @@ def test_the_panels_of_a_figure_have_lines_of_one_width(image):
     assert small
     thin, wide = (filled(drawn, PALETTE[0]) for drawn in (draw_objects(image, large, [0], PALETTE, small=small), alone))
     assert thin == 4 * 80 < wide
-    assert _drawn([Panel(image, large, [0], (), None), Panel(image, tiny, [0, 0], (), None)], PALETTE)[0].tolist() == (
-        draw_objects(image, large, [0], PALETTE, small=True).tolist()
-    )
+    panels = [Panel(image, large, [0], (), None), Panel(image, tiny, [0, 0], (), None)]
+    drawn = _drawn(panels, SimpleNamespace(classes=["a", "b"]))[0]
+    assert drawn.tolist() == draw_objects(image, large, [0], object_palette(2), small=True).tolist()
+
+
+def test_keypoints_are_dots_rings_where_occluded_and_nothing_where_not_labeled(image):
+    points = np.array([[[30, 40, 2], [90, 40, 1], [60, 90, 0]]])
+    colors = further_palette(2, 3)
+    drawn = draw_objects(image, np.zeros((0, 4)), [], PALETTE, points=points, edges=[(0, 1), (1, 2)])
+    assert drawn[40, 30].tolist() == [*colors[0]]
+    assert drawn[40, 90].tolist() == [255] * 3
+    assert np.abs(drawn[36:45, 86:95].astype(int) - colors[1]).sum(2).min() < 60  # a thin ring, antialiased
+    assert drawn[40, 60].min() > 230  # the line between both
+    assert (drawn[60:] == image[60:]).all()
+    assert not set(colors) & set(object_palette(2))
 
 
 def test_nothing_found_leaves_the_image(image):

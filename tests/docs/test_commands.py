@@ -57,6 +57,7 @@ SLOW = {
     "features",
     "generation",
     "inspect",
+    "keypoints",
     "multilabel_classification",
     "semantic_segmentation",
     "stylize",
@@ -136,6 +137,8 @@ def place(tmp_path_factory) -> Path:
         ]
         things = [{"id": number, **thing} for number, thing in enumerate(things, 1)]
         coco(folder / root, things)
+    points = [{**one, "category_id": 1, "keypoints": [12, 6, 2, 28, 6, 2, 0, 0, 0]} for one in things]
+    coco(folder / "people", points, categories=[{"id": 1, "name": "person", "keypoints": ["left", "right", "top"]}])
     for number in range(6):
         noise(folder / "scenes" / "images" / "train" / f"{number}.png", number)
         save(np.eye(40, dtype=np.uint8), folder / "scenes" / "masks" / "train" / f"{number}.png")

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Sequence
 from math import exp
 from typing import Any
 
@@ -48,7 +49,7 @@ def ours(true: Entries, found: Entries, classes: int, sigmas: list[float]) -> De
     """The metric, fed image by image."""
     scores, count = DetectionScores(classes, errors=True, items=True, sigmas=sigmas), len(sigmas)
     for image in range(1, IMAGES + 1):
-        here, said = ([one for one in entries if one["image_id"] == image] for entries in (true, found))
+        here = [one for one in true if one["image_id"] == image]
         boxes = torch.tensor([one["bbox"] for one in here]).reshape(-1, 4)
         truth = {
             "boxes": torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),
@@ -57,14 +58,19 @@ def ours(true: Entries, found: Entries, classes: int, sigmas: list[float]) -> De
             "area": torch.tensor([one["area"] for one in here]),
             "keypoints": torch.tensor([one["keypoints"] for one in here]).reshape(-1, count, 3),
         }
-        prediction = {
-            "boxes": [torch.zeros(len(said), 4)],
-            "labels": [torch.tensor([one["category_id"] - 1 for one in said], dtype=torch.int64)],
-            "scores": [torch.tensor([one["score"] for one in said])],
-            "keypoints": [torch.tensor([one["keypoints"] for one in said]).reshape(-1, count, 3)],
-        }
-        scores.update(prediction, [truth])
+        scores.update(as_predictions(found, count, [image]), [truth])
     return scores
+
+
+def as_predictions(found: Entries, count: int, images: Sequence[int] = range(1, IMAGES + 1)) -> dict[str, list]:
+    """Detections as a task predicts them, without boxes."""
+    each = [[one for one in found if one["image_id"] == image] for image in images]
+    return {
+        "boxes": [torch.zeros(len(said), 4) for said in each],
+        "labels": [torch.tensor([one["category_id"] - 1 for one in said], dtype=torch.int64) for said in each],
+        "scores": [torch.tensor([one["score"] for one in said]) for said in each],
+        "keypoints": [torch.tensor([one["keypoints"] for one in said]).reshape(-1, count, 3) for said in each],
+    }
 
 
 def theirs(true: Entries, found: Entries, classes: int, sigmas: list[float]) -> np.ndarray:
