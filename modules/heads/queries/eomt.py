@@ -13,6 +13,7 @@ from modules.heads.queries.attention import Annealing
 from modules.heads.queries.base import MaskQueryHead, Queries, See, Target
 from modules.heads.queries.losses import SetLoss
 from modules.heads.queries.query_masks import Answer
+from modules.heads.queries.surplus import Surplus
 from modules.necks import NoNeck, SimplePyramid
 
 FINEST = 4  # stride of the masks, in pixels
@@ -50,7 +51,8 @@ class EoMT(MaskQueryHead):
         check_range("head.no_object", no_object, high=1)
         width = features.channels[-1]
         stride = features.strides[features.channels.index(width)]  # finer maps of a SimplePyramid are narrower
-        self.queries, self.loss, self.width = queries, SetLoss(points, no_object), width
+        self.queries, self.surplus, self.loss = queries, Surplus(queries), SetLoss(points, no_object)
+        self.width = width
         self.query = nn.Parameter(0.02 * torch.randn(queries, width))
         self.masking = Annealing(blocks, anneal)
         self.answer = Answer(width, outputs)
@@ -92,8 +94,10 @@ class EoMT(MaskQueryHead):
             mask = self._attention_mask(number, answers[-1].masks, x, (rows, columns)) if masked else None
             x = block(x, attn_mask=mask)
         answers.append(self._answer(net, x, rows, columns))
-        losses = {} if targets is None else self.loss.compute(answers, targets)
-        return answers[-1], losses
+        if targets is None:
+            return answers[-1], {}
+        self.surplus.warn([len(target["labels"]) for target in targets])
+        return answers[-1], self.loss.compute(answers, targets)
 
     def _answer(self, net: Any, x: Tensor, rows: int, columns: int) -> Queries:
         """Answers from the tokens (B, Q + P + N, D) of all kinds."""

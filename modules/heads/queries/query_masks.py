@@ -9,6 +9,7 @@ from modules.contracts import ConfigError, Features, check_range, check_sizes
 from modules.heads.queries.attention import Annealing, Attention, positions
 from modules.heads.queries.base import MaskQueryHead, Queries, See, Target
 from modules.heads.queries.losses import SetLoss
+from modules.heads.queries.surplus import Surplus
 from modules.layers.blocks import resize
 
 ATTENDED = 3  # levels that the layers attend to in turn
@@ -53,7 +54,7 @@ class QueryMasks(MaskQueryHead):
         check_range("head.no_object", no_object, high=1)
         if width % 4:
             raise ConfigError(f"head.width is {width}, but must be a multiple of 4")
-        self.queries, self.loss = queries, SetLoss(points, no_object)
+        self.queries, self.surplus, self.loss = queries, Surplus(queries), SetLoss(points, no_object)
         self.pixels = PixelDecoder(features, width, mask_stride)
         attended = min(ATTENDED, max(1, len(self.pixels.lateral) - 1))
         self.level = nn.Parameter(0.02 * torch.randn(attended, width))
@@ -85,8 +86,10 @@ class QueryMasks(MaskQueryHead):
                 blocked = self.masking(number, answers[-1].masks, coarse[turn].shape[-2:])
             query = layer(query, place, memory[turn], places[turn], blocked)
         answers.append(self.answer(query, finest))
-        losses = {} if targets is None else self.loss.compute(answers, targets)
-        return answers[-1], losses
+        if targets is None:
+            return answers[-1], {}
+        self.surplus.warn([len(target["labels"]) for target in targets])
+        return answers[-1], self.loss.compute(answers, targets)
 
 
 class PixelDecoder(nn.Module):

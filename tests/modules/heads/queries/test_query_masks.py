@@ -1,7 +1,9 @@
 """QueryMasks: masked attention, its annealing, any pyramid, memorizing, empty images, resumed draws."""
 
+import warnings
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from modules.contracts import ConfigError, Features
 from modules.heads.queries import QueryMasks
 from modules.heads.queries.attention import Annealing, Attention, outside
+from modules.heads.queries.surplus import Surplus
 from tests.helpers.errors import refuses
 
 FEATURES = Features([8, 16, 24], [4, 8, 16])
@@ -100,6 +103,18 @@ def test_losses_are_finite_and_no_parameter_is_left_out(counts, half):
     sum(losses.values()).backward()
     assert [name for name, value in head.named_parameters() if value.grad is None] == []
     assert all(value.grad.isfinite().all() for value in head.parameters())
+
+
+def test_more_segments_than_queries_are_counted_once():
+    head, see = QueryMasks(FEATURES, 3, **SMALL), See()
+    with pytest.warns(UserWarning, match="9 objects.* 6: 3 of them"):
+        head(torch.randn(2, 3, 32, 48), see, targets(9, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        head(torch.randn(2, 3, 32, 48), see, targets(8, 1))
+    assert Surplus(6).line(np.array([2, 6])) is None
+    line = Surplus(6).line(np.array([2, 9, 6])) or ""
+    assert "1 training image of 3" in line and "3 of 17 objects" in line
 
 
 def test_draws_follow_from_the_random_state():
