@@ -76,8 +76,9 @@ def image(name: str, run: Run, about: dict[str, Any]) -> dict[str, np.ndarray]:
     if "mask_probabilities" in found:  # the pixels of each object get its number, from 1; the best one in front
         found["mask"] = np.zeros((upright.height, upright.width), np.uint8)
         sure = np.flatnonzero(found["scores"] >= (about.get("threshold") or 0.5))[:255]
+        exact = about["settings"].get("exact_masks", False)
         for number, i in reversed(list(enumerate(sure, 1))):
-            found["mask"][pasted(found["mask_probabilities"][i], found["boxes"][i], upright.size)] = number
+            found["mask"][pasted(found["mask_probabilities"][i], found["boxes"][i], upright.size, exact)] = number
     return found
 
 
@@ -136,8 +137,18 @@ def first(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {key: value[0] for key, value in found.items()}
 
 
-def pasted(square: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Mask bool (H, W) of an object in an image of width and height `size`, from probabilities (M, M) over its box."""
+def pasted(square: np.ndarray, box: np.ndarray, size: tuple[int, int], exact: bool = False) -> np.ndarray:
+    """Mask bool (H, W) of an object in an image of width and height `size`, from probabilities (M, M) over its box.
+
+    Boxes are rounded to pixels as torchvision does it, unless they are `exact`.
+    """
+    if exact:
+        for axis, low, high, length in zip((1, 0), box[:2], box[2:], size, strict=True):
+            at = (np.arange(length) + 0.5 - low) / max(high - low, 1e-6)
+            cells = (at[:, None] * square.shape[axis] - 0.5).clip(0, square.shape[axis] - 1)
+            weights = (1 - abs(cells - np.arange(square.shape[axis]))).clip(0) * ((at >= 0) & (at < 1))[:, None]
+            square = square @ weights.T if axis else weights @ square
+        return square > 0.5
     square = np.pad(square, 1)  # lets the edge fade out; the box grows with it
     half = (box[2:] - box[:2]) / 2 * np.float32(len(square) / (len(square) - 2))
     middle = (box[:2] + box[2:]) / 2

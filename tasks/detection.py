@@ -157,7 +157,8 @@ class Detection(VisionTask):
         check_exportable(self.head, self.tiled)
         network = ObjectFinder(folded(self.backbone), self.neck, self.head)
         outputs = ["boxes", "scores", "labels", *(["mask_probabilities"] if self.masks else []), "count"]
-        return {"model": image_graph(preprocess, self.backbone, network, outputs)}
+        exact = {"exact_masks": True} if self.head.exact_masks else {}
+        return {"model": image_graph(preprocess, self.backbone, network, outputs, **exact)}
 
     def reports(self, stage: str) -> dict[Kind, Report]:
         """Per-class AP, curves and errors of the last pass over a split, `val` or `test`."""

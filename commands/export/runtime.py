@@ -102,10 +102,13 @@ class ImageModel:
             {name: value[i] if counts is None else value[i][: counts[i]] for name, value in values.items()}
             for i in range(len(batch))
         ]
-        return [in_image(one, batch.shape[1:3]) for one in found] if "mask_probabilities" in values else found
+        if "mask_probabilities" not in values:
+            return found
+        exact = self.metadata["settings"].get("exact_masks", False)
+        return [in_image(one, batch.shape[1:3], exact) for one in found]
 
 
-def in_image(found: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+def in_image(found: dict[str, Any], size: tuple[int, int], exact: bool = False) -> dict[str, Any]:
     """Objects of an image with masks over the whole image, `rle`, in place of those over the boxes."""
     import torch  # other files need it not
 
@@ -113,7 +116,7 @@ def in_image(found: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
 
     masks, boxes = (torch.from_numpy(found[key]) for key in ("mask_probabilities", "boxes"))
     rest = {key: value for key, value in found.items() if key != "mask_probabilities"}
-    return rest | {"rle": paste(masks, boxes, size)}
+    return rest | {"rle": paste(masks, boxes, size, exact=exact)}
 
 
 class OnnxModel(ImageModel):

@@ -60,14 +60,18 @@ def _paste_exactly(mask: Tensor, box: Tensor, size: tuple[int, int], threshold: 
 
 
 def crop(masks: Tensor, boxes: Tensor, cells: int) -> Tensor:
-    """Masks (N, H, W) over their boxes (N, 4) xyxy, resized bilinearly to (N, cells, cells)."""
+    """Masks (..., H, W) over their boxes (..., 4) xyxy, resized bilinearly to (..., cells, cells).
+
+    Pixels outside of a box do not count.
+    """
     middles = (torch.arange(cells, device=masks.device) + 0.5) / cells
     weights = []
     for axis in (0, 1):
-        low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
-        weights.append(_bilinear(low + (high - low) * middles, masks.shape[2 - axis]).to(masks))
+        low, high = boxes[..., axis, None], boxes[..., axis + 2, None]
+        places = (low + (high - low) * middles).clamp(low + 0.5, high - 0.5)
+        weights.append(_bilinear(places, masks.shape[-1 - axis]).to(masks))
     columns, rows = weights
-    return rows @ masks @ columns.transpose(1, 2)
+    return rows @ masks @ columns.transpose(-2, -1)
 
 
 def _bilinear(places: Tensor, length: int) -> Tensor:

@@ -89,9 +89,28 @@ def test_an_exported_semantic_file_answers_as_torch(tmp_path, tiled):
         np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
 
-def test_instances_cannot_be_exported_and_say_so():
-    with refuses(ConfigError, "QueryMasks", "cannot be exported"):
-        instance().graphs(preprocess_for(Preprocessing("letterbox", (64, 64))))
+def test_exported_instances_are_those_of_torch(tmp_path):
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = instance().eval()
+    with torch.no_grad():
+        model.head.net.answer.mask[-1].weight.mul_(20)  # masks with borders
+    (graph,) = model.graphs(preprocess_for(Preprocessing("letterbox", (64, 96)))).values()
+    assert graph.settings == {"exact_masks": True}
+    write_onnx(graph, tmp_path / "model.onnx", {}, "finder")
+    session = session_of(tmp_path / "model.onnx", 1)
+    for size in ((90, 120), (64, 40)):
+        batch = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+        theirs = dict(zip(graph.outputs, session.run(list(graph.outputs), {"image": batch}), strict=True))
+        with torch.inference_mode():
+            pixels, geometry = graph.module.preprocess(torch.from_numpy(batch))
+            inside = geometry.inside.long().expand(2, 2)
+            ours = model(graph.module.normalize(pixels), inside)
+            ours = [one | model._original(one, inside[0], torch.tensor(size)) for one in ours]
+        assert theirs["count"].tolist() == [len(one["scores"]) for one in ours] and theirs["count"].min() > 0
+        for image, one in enumerate(ours):
+            for key in ("boxes", "scores", "labels", "mask_probabilities"):
+                np.testing.assert_allclose(theirs[key][image, : len(one["scores"])], one[key], atol=2e-3, err_msg=key)
 
 
 def test_a_head_for_instances_leaves_anchors_alone():

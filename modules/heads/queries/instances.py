@@ -59,24 +59,35 @@ class QueryInstances(Detector):
 
     def _objects(self, answers: Queries, shape: tuple[int, ...], size: tuple[int, int]) -> Detection:
         """Objects of an image, whose answers have no axis of images, in the part (h, w) of it that is no padding."""
-        classes = answers.classes.softmax(1)[:, :-1]
-        certain, best = classes.flatten().topk(min(self.selection.detections, classes.numel()))
-        queries, labels = best // classes.shape[1], best % classes.shape[1]
-        probabilities = functional.interpolate(answers.masks[queries][None], size, mode="bilinear")[0].sigmoid()
-        probabilities = probabilities[:, : shape[0], : shape[1]]
-        pixels = probabilities > 0.5
-        quality = (probabilities * pixels).sum((1, 2)) / pixels.sum((1, 2)).clamp_min(1)
-        scores, order = (certain * quality).sort(descending=True, stable=True)
+        found = self.candidates(Queries(answers.classes[None], answers.masks[None]), size)
+        scores, labels, masks = (each[0] for each in found)
+        masks = masks[:, : shape[0], : shape[1]]
+        scores, order = (scores * quality(masks)).sort(descending=True, stable=True)
         order = order[scores > self.selection.score_threshold]
-        boxes = extents(pixels[order])
+        boxes = extents(masks[order] > 0.5)
         return self.selection.select(
             {
                 "boxes": boxes,
                 "scores": scores[: len(order)],
                 "labels": labels[order],
-                "mask_probabilities": crop(probabilities[order], boxes, CELLS),
+                "mask_probabilities": crop(masks[order], boxes, CELLS),
             }
         )
+
+    def candidates(self, answers: Queries, size: tuple[int, int] | torch.Size) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities and labels (B, D) of the surest pairs of a query and a class, and of pixels (B, D, H, W)."""
+        classes = answers.classes.softmax(2)[..., :-1]
+        total, outputs = classes.shape[1] * classes.shape[2], classes.shape[2]
+        certain, best = classes.flatten(1).topk(min(self.selection.detections, total))
+        which = (best // outputs)[..., None, None].expand(-1, -1, answers.masks.shape[2], answers.masks.shape[3])
+        masks = functional.interpolate(answers.masks.gather(1, which), size, mode="bilinear").sigmoid()
+        return certain, best % outputs, masks
+
+
+def quality(masks: Tensor) -> Tensor:
+    """Mean probability (...) of masks (..., H, W) over the pixels inside, those above 0.5; 0 without any."""
+    pixels = masks > 0.5
+    return (masks * pixels).sum((-2, -1)) / pixels.sum((-2, -1)).clamp_min(1)
 
 
 def instances(factory: HeadFactory[InstanceHead | MaskQueryHead]) -> Callable[[Features, int], Detector]:
@@ -90,11 +101,12 @@ def instances(factory: HeadFactory[InstanceHead | MaskQueryHead]) -> Callable[[F
 
 
 def extents(masks: Tensor) -> Tensor:
-    """Boxes float32 (N, 4) xyxy around masks bool (N, H, W), whose pixels are squares of side 1; 0 of empty ones."""
+    """Boxes float32 (..., 4) xyxy around masks bool (..., H, W) of pixels of side 1; 0 around empty ones."""
     sides = []
-    for pixels in (masks.any(1), masks.any(2)):
-        index = torch.arange(pixels.shape[1], device=masks.device)
-        low, high = torch.where(pixels, index, pixels.shape[1]).amin(1), torch.where(pixels, index + 1, 0).amax(1)
-        sides.append((torch.minimum(low, high), high))
+    for axis in (-2, -1):  # over rows, then over columns
+        pixels = masks.any(axis)
+        index = torch.arange(pixels.shape[-1], device=masks.device)
+        high = torch.where(pixels, index + 1, 0).amax(-1)
+        sides.append((torch.minimum(torch.where(pixels, index, pixels.shape[-1]).amin(-1), high), high))
     (left, right), (top, bottom) = sides
-    return torch.stack([left, top, right, bottom], 1).float()
+    return torch.stack([left, top, right, bottom], -1).float()

@@ -28,7 +28,7 @@ class Surplus:
             return None
         self.most = int(counts.max())
         return (
-            f"warning: {counted(np.count_nonzero(surplus), 'training images')} of {len(counts):,} with more objects "
+            f"warning: {counted(int((surplus > 0).sum()), 'training images')} of {len(counts):,} with more objects "
             f"than head.queries {self.queries}, up to {self.most}: {surplus.sum():,} of {counts.sum():,} objects are "
             f"left out of the loss; raise --model.head.queries"
         )
