@@ -19,9 +19,11 @@ from modules.decoding.masks import paste
 from modules.decoding.objects import Shown, infer
 from modules.decoding.tta import TTA, TiledTTA
 from modules.export import Graph, ObjectFinder, Preprocess, check_exportable, image_graph
+from modules.export.query_instances import QueryFinder
 from modules.heads.base import HeadFactory
 from modules.heads.detection import DetectionHead, Detector, FasterRCNN
 from modules.heads.detection.base import Target
+from modules.heads.queries import QueryInstances
 from modules.insight.targets import Box, box_score, find_box, number
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.detection import DetectionScores, Report, protocols
@@ -155,7 +157,8 @@ class Detection(VisionTask):
 
     def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
         check_exportable(self.head, self.tiled)
-        network = ObjectFinder(folded(self.backbone), self.neck, self.head)
+        finder = QueryFinder if isinstance(self.head, QueryInstances) else ObjectFinder
+        network = finder(folded(self.backbone), self.neck, self.head)
         outputs = ["boxes", "scores", "labels", *(["mask_probabilities"] if self.masks else []), "count"]
         exact = {"exact_masks": True} if self.head.exact_masks else {}
         return {"model": image_graph(preprocess, self.backbone, network, outputs, **exact)}

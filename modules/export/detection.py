@@ -14,14 +14,12 @@ from torchvision.models.detection.image_list import ImageList
 
 from modules.contracts import Backbone, ConfigError
 from modules.decoding.boxes import CANDIDATES, Selection
-from modules.decoding.masks import crop
 from modules.decoding.tta import TiledTTA
 from modules.export.nms import suppress
 from modules.export.preprocess import Geometry
 from modules.heads.detection import SSD, Detector
 from modules.heads.detection.one_stage import OneStage
-from modules.heads.queries import QueryInstances, See
-from modules.heads.queries.instances import CELLS, extents, quality
+from modules.heads.queries import QueryInstances
 
 FEW = 1000  # boxes up to which torchvision suppresses all classes at once, with boxes of each moved apart
 SMALL = 1e-2  # pixels; boxes with a shorter side are dropped
@@ -77,18 +75,16 @@ class ObjectFinder(nn.Module):
 
     def forward(self, image: Tensor, geometry: Geometry) -> tuple[Tensor, ...]:
         image = alone(image, geometry.inside, self.stride, self.black)
-        if isinstance(self.head, QueryInstances):
-            found = asked(self.head, image, self._maps, geometry.inside)
-        else:
-            found = objects(self.head, self._maps(image), geometry.inside)
+        found = self.find(image, geometry.inside)
         size = torch.stack([torch.full((), side, dtype=torch.float32) for side in geometry.size])
         boxes = clipped(found.boxes * sides(size / geometry.inside.float()), size)
         real = found.scores > 0
         masks = () if found.masks is None else (found.masks,)
         return boxes * real[..., None], found.scores, found.labels * real, *masks, real.sum(1)
 
-    def _maps(self, image: Tensor) -> list[Tensor]:
-        return self.neck(self.backbone(image))
+    def find(self, image: Tensor, inside: Tensor) -> Objects:
+        """Objects of images (B, C, H, W), in their pixels; arguments as of `objects`."""
+        return objects(self.head, self.neck(self.backbone(image)), inside)
 
 
 def check_exportable(head: Detector, tiled: TiledTTA) -> None:
@@ -132,25 +128,6 @@ def objects(head: object, maps: list[Tensor], inside: Tensor) -> Objects:
         inside: float64 (2,), height and width of the part that is no padding.
     """
     raise NotImplementedError
-
-
-def asked(head: QueryInstances, image: Tensor, see: See, inside: Tensor) -> Objects:
-    """Objects of mask queries, as `objects` of heads that take maps.
-
-    Args:
-        head: the mask queries.
-        image: (B, 3, H, W), normalized.
-        see: gives its maps.
-        inside: float64 (2,), height and width of the part that is no padding.
-    """
-    certain, labels, masks = head.candidates(head.net(image, see)[0], image.shape[-2:])
-    rows, columns = (torch.arange(side) for side in image.shape[-2:])
-    masks = masks * ((rows < inside[0])[:, None] & (columns < inside[1]))
-    scores = certain * quality(masks)
-    scores, which = best(scores * (scores > head.selection.score_threshold), head.selection.detections)
-    masks = masks.gather(1, which[..., None, None].expand(-1, -1, masks.shape[2], masks.shape[3]))
-    boxes = extents(masks > 0.5)
-    return Objects(boxes, scores, labels.gather(1, which), crop(masks, boxes, CELLS))
 
 
 @objects.register

@@ -106,7 +106,7 @@ def test_exported_instances_are_those_of_torch(tmp_path):
             pixels, geometry = graph.module.preprocess(torch.from_numpy(batch))
             inside = geometry.inside.long().expand(2, 2)
             ours = model(graph.module.normalize(pixels), inside)
-            ours = [one | model._original(one, inside[0], torch.tensor(size)) for one in ours]
+            ours = [one | model.original(one, inside[0], torch.tensor(size)) for one in ours]
         assert theirs["count"].tolist() == [len(one["scores"]) for one in ours] and theirs["count"].min() > 0
         for image, one in enumerate(ours):
             for key in ("boxes", "scores", "labels", "mask_probabilities"):
