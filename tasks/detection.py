@@ -109,6 +109,9 @@ class Detection(VisionTask):
             rank_zero_info(line)
         if stage != "fit" or self.trainer.ckpt_path:  # a resumed run has its own anchors
             return
+        counts = data.object_counts()
+        if counts is not None and (line := self.head.places_for(counts)):
+            rank_zero_info(line)
         sizes = data.box_sizes()
         if sizes is not None or self.fit_anchors:
             fit = False if self.init_from and self.fit_anchors is None else self.fit_anchors  # its weights know its own

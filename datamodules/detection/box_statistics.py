@@ -74,6 +74,12 @@ def shape_groups(shapes: np.ndarray, target_size: TargetSize) -> np.ndarray:
     return 100 * height + width
 
 
+def object_counts(source: ObjectFiles, indices: np.ndarray) -> np.ndarray:
+    """int64 (N,): objects of each of the images `indices`; no crowds."""
+    rows, chosen = places(source, indices)
+    return np.bincount(rows[~source.crowd[chosen]], minlength=len(source))[indices]
+
+
 def histogram(classes: list[str], found: Tally, split: str, noun: str = "objects") -> list[str]:
     """Lines of the startup summary: a histogram of the objects by class, the `MAX_LINES` most frequent of many."""
     counts, shown = found.objects, range(len(classes))

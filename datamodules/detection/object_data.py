@@ -13,7 +13,7 @@ from datamodules.augment import Recipe, center_square
 from datamodules.base import Purpose, Split
 from datamodules.detection.augment import ObjectAugment
 from datamodules.detection.baselines import without_network
-from datamodules.detection.box_statistics import box_sizes, histogram, shape_groups, tally
+from datamodules.detection.box_statistics import box_sizes, histogram, object_counts, shape_groups, tally
 from datamodules.detection.keypoints import check_moves, in_words
 from datamodules.detection.objects import ObjectFiles
 from datamodules.detection.proposals import Proposals, WithProposals, about_proposals, read_proposals
@@ -193,11 +193,15 @@ class ObjectDataModule(ImageFilesData):
     def data_info(self) -> DataInfo:
         shared, proposed = super().data_info(), self.proposals is not None
         found = {"masks": self.masks, "keypoints": self.layout, "proposals": proposed, "box_sizes": self.box_sizes}
-        return replace(shared, **found)
+        return replace(shared, **found, object_counts=self.object_counts)
 
     def box_sizes(self) -> np.ndarray | None:
         """Width and height of training objects, float64 (N, 2) in pixels that the network sees; null without any."""
         return box_sizes(*self.splits["train"], self.target_size) if "train" in self.splits else None
+
+    def object_counts(self) -> np.ndarray | None:
+        """Objects of each training image, int64 (N,); null without any."""
+        return object_counts(*self.splits["train"]) if "train" in self.splits else None
 
     def baselines(self) -> dict[str, float]:
         """AP50 of the trivial baselines in `without_network`, on val, or test without val."""

@@ -55,6 +55,7 @@ class DataInfo:
         class_pixels: gives the training pixels of each class, int64 (C,), and the labeled pixels of the images that
             show it, int64 (C,).
         box_sizes: gives width and height of the training objects in pixels that the network sees, float64 (N, 2).
+        object_counts: gives the objects of each training image, int64 (N,).
         references: gives all reference texts of each training sample.
         normalization: gives `mean` and `std` (C,) of images of 0..1 for a network of C channels, and `mean_image`
             (C, H, W) if that is subtracted; null leaves the choice to the network.
@@ -78,6 +79,7 @@ class DataInfo:
     class_counts: Callable[[], np.ndarray | None] = _none
     class_pixels: Callable[[], tuple[np.ndarray, np.ndarray] | None] = _none
     box_sizes: Callable[[], np.ndarray | None] = _none
+    object_counts: Callable[[], np.ndarray | None] = _none
     references: Callable[[], list[list[str]] | None] = _none
     normalization: Callable[[int], dict[str, Tensor] | None] = lambda channels: None
     images: Callable[[int], Tensor | None] = lambda count: None

@@ -17,7 +17,8 @@ from modules.decoding.boxes import CANDIDATES, Selection
 from modules.decoding.tta import TiledTTA
 from modules.export.nms import suppress
 from modules.export.preprocess import Geometry
-from modules.heads.detection import SSD, Detector
+from modules.heads.detection import DETR, SSD, Detector
+from modules.heads.detection.detr.losses import corners
 from modules.heads.detection.one_stage import OneStage
 from modules.heads.queries import QueryInstances
 
@@ -96,7 +97,7 @@ def check_exportable(head: Detector, tiled: TiledTTA) -> None:
     kind = type(head)
     if objects.dispatch(kind) is objects.dispatch(object) and not isinstance(head, QueryInstances):
         raise ConfigError(
-            f"the head {head.title} cannot be exported: train with RetinaNet, FCOS, SSD, FasterRCNN or MaskRCNN"
+            f"the head {head.title} cannot be exported: train with DETR, RetinaNet, FCOS, SSD, FasterRCNN or MaskRCNN"
         )
     if head.selection.soft_nms:
         raise ConfigError("head.soft_nms lowers scores one by one, which a graph cannot: set it to false to export")
@@ -153,6 +154,19 @@ def _(head: SSD, maps: list[Tensor], inside: Tensor) -> Objects:
     scores, which = best(scores * (scores > head.selection.score_threshold), most)
     boxes = clipped(picked(boxes, which.flatten(1)), inside.float())
     return select(Grouped(boxes.unflatten(1, which.shape[1:]), scores, 1), head.selection)
+
+
+@objects.register
+def _(head: DETR, maps: list[Tensor], inside: Tensor) -> Objects:
+    queries, _, answers = head.answers(maps, inside[None].expand(maps[0].shape[0], -1))
+    scores = head.scores(queries, answers)
+    classes = scores.shape[-1]
+    boxes = clipped(corners(answers.boxes[-1]) * sides(inside.float()), inside.float())
+    scores = scores.flatten(1)
+    scores, which = best(scores * (scores > head.selection.score_threshold), head.selection.detections)
+    boxes, labels = picked(boxes, which // classes), which % classes
+    scores, which = best(scores * large(boxes), head.selection.detections)
+    return Objects(picked(boxes, which), scores, labels.gather(1, which))
 
 
 def predicted(head: OneStage, maps: list[Tensor]) -> tuple[dict[str, Tensor], Tensor, list[int]]:

@@ -12,6 +12,7 @@ from modules.heads.base import (
 from modules.heads.classification import FullyConnected, Lifted, Linear, published
 from modules.heads.dense import FCN, LRASPP, DeepLabV3, DeepLabV3Plus, Pixels, PSPNet, SemanticFPN, UNet
 from modules.heads.detection import (
+    DETR,
     FCOS,
     RCNN,
     SSD,
@@ -30,6 +31,7 @@ from modules.heads.embedding import MLP, Projection, Prototypes
 from modules.heads.queries import EoMT, MaskQueryHead, QueryMasks
 
 __all__ = [
+    "DETR",
     "FCN",
     "FCOS",
     "LRASPP",

@@ -31,6 +31,7 @@ TEXT = [*TINY[:10], *TINY[12:], *SHORT]  # sentences have no size in pixels
 FEWER = "--figures.samples 2 --data.train 32 --data.val 16 --data.test 16 --trainer.max_epochs 1".split()
 SINGLE = {"captioning", "classification", "colorization", "detection", "instance_segmentation", "jigsaw", "rotation"}
 SINGLE |= {
+    "detr",
     "ijepa",
     "keypoints",
     "mae",

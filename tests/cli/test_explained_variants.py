@@ -8,6 +8,7 @@ from tests.helpers.explained import assert_explains, assert_has_features
 LOW = "--model.head.score_threshold 0 --model.head.detections 3".split()
 VARIANTS = {
     "binary": ("classification", "--model.head.loss binary"),
+    "detr": ("detr", ""),
     "fcos": ("detection", "--model.head FCOS"),
     "retinanet": ("detection", "--model.head RetinaNet"),
     "ssd": ("detection", "--model.head SSD --data.image_size 64"),

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from modules.contracts import ConfigError
 from modules.contracts.data_info import DataInfo
 from modules.decoding.tta import TTA, TiledTTA
-from modules.heads.detection import FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
+from modules.heads.detection import DETR, FCOS, RCNN, SSD, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
 from modules.necks import FPN, NoNeck
 from modules.training.optim import Optim
 from tasks import Detection, InstanceSegmentation
@@ -105,6 +105,7 @@ def test_four_losses_are_logged_by_name():
 OTHERS = {
     "RetinaNet": (0.005, {"head": lambda f, c: RetinaNet(f, c, anchor_sizes=[16, 24, 32], group_norm=True)}),
     "FCOS": (0.001, {"head": FCOS}),
+    "DETR": (0.002, {"head": lambda f, c: DETR(f, c, width=32, layers=2, queries=20), "neck": NoNeck}),
     "SSD": (0.002, {"head": lambda f, c: SSD(f, c, anchor_sizes=[16, 24, 32]), "neck": NoNeck}),
     "SingleObject": (0.001, {"head": lambda f, c: SingleObject(f, c, hidden=256), "neck": NoNeck}),
     "FastRCNN": (0.005, {"head": lambda f, c: FastRCNN(f, c, hidden=64)}),

@@ -96,6 +96,13 @@ class Detector(Head):
             )
         return None
 
+    def places_for(self, counts: np.ndarray) -> str | None:
+        """A line about training images with more objects than the head has places for; null where all have one.
+
+        Args:
+            counts: objects of each training image, int64 (N,).
+        """
+
     @property
     def anchors(self) -> Anchors | None:
         """Anchor boxes of the head; null without."""

@@ -17,7 +17,7 @@ from modules.decoding.tta import TTA
 from modules.export import Graph, preprocess_for
 from modules.export.nms import suppress, suppress_by_torchvision
 from modules.export.regions import proposed
-from modules.heads.detection import FCOS, SSD, FasterRCNN, MaskRCNN, RetinaNet, SingleObject
+from modules.heads.detection import DETR, FCOS, SSD, FasterRCNN, MaskRCNN, RetinaNet, SingleObject
 from modules.necks import FPN, NoNeck
 from tasks import Detection, InstanceSegmentation
 from tests.helpers.errors import refuses
@@ -29,6 +29,8 @@ CASES = {
     "fcos": (FCOS, "p6p7", {}),
     "ssd": (SSD, None, {}),
     "agnostic": (SSD, None, {"agnostic_nms": True}),
+    "detr": (DETR, None, {"width": 32, "layers": 2, "queries": 30, "score_threshold": 0.0}),
+    "dense": (DETR, None, {"width": 32, "layers": 1, "queries": 300, "attention": "dense", "score_threshold": 0.0}),
     "faster_rcnn": (FasterRCNN, "pool", {"proposals": 60, "hidden": 32}),
     "mask_rcnn": (MaskRCNN, "pool", {"proposals": 60, "hidden": 32, "mask_channels": 8, "detections": 20}),
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from modules.contracts import ConfigError, DataError
 from modules.heads import Linear
-from modules.heads.detection import FCOS, SSD, FasterRCNN, MaskRCNN, RetinaNet
+from modules.heads.detection import DETR, FCOS, SSD, FasterRCNN, MaskRCNN, RetinaNet
 from modules.necks import FPN
 from tasks import (
     Classification,
@@ -64,6 +64,8 @@ def grouped(tensor: Tensor, classes: int) -> Tensor:
     [
         (partial(FasterRCNN, hidden=8), "head.roi_heads.box_predictor.cls_score.weight", 1),
         (RetinaNet, "head.net.head.classification_head.cls_logits.weight", 0),
+        (partial(DETR, width=16, layers=1), "head.decoder.classifiers.0.weight", 0),
+        (partial(DETR, width=16, layers=1), "head.denoising.classes.weight", 0),
         (FCOS, "head.net.head.classification_head.cls_logits.weight", 0),
         (SSD, "head.net.head.classification_head.module_list.0.weight", 1),
     ],

@@ -10,12 +10,25 @@ from modules.contracts import ConfigError, Features
 from modules.decoding.masks import paste
 from modules.decoding.objects import Shown, infer
 from modules.decoding.tta import TTA, TiledTTA
-from modules.heads.detection import FCOS, RCNN, SSD, Detector, FasterRCNN, FastRCNN, MaskRCNN, RetinaNet, SingleObject
+from modules.heads.detection import (
+    DETR,
+    FCOS,
+    RCNN,
+    SSD,
+    Detector,
+    FasterRCNN,
+    FastRCNN,
+    MaskRCNN,
+    RetinaNet,
+    SingleObject,
+)
 from tests.helpers.errors import refuses
 
 FEATURES = Features([32, 32, 32], [8, 16, 32])
 SMALL = {"proposals": 50, "samples": 32, "hidden": 32}
 HEADS = {
+    "DETR": lambda **kw: DETR(FEATURES, 3, width=32, layers=2, queries=30, denoising=10, **kw),
+    "DETR, dense": lambda **kw: DETR(FEATURES, 3, width=32, layers=1, queries=30, attention="dense", **kw),
     "FasterRCNN": lambda **kw: FasterRCNN(FEATURES, 3, **SMALL, **kw),
     "MaskRCNN": lambda **kw: MaskRCNN(FEATURES, 3, mask_channels=8, **SMALL, **kw),
     "FastRCNN": lambda **kw: FastRCNN(FEATURES, 3, samples=32, hidden=32, **kw),
@@ -184,9 +197,9 @@ def test_scores_below_the_threshold_are_dropped(name):
     assert all(len(each["scores"]) == 0 for each in found)
 
 
-@every_head
+@pytest.mark.parametrize("name", [name for name in HEADS if "DETR" not in name])
 @pytest.mark.parametrize("settings", [{"agnostic_nms": True}, {"soft_nms": True}], ids=str)
-def test_other_kinds_of_nms_work_with_every_head(name, settings):
+def test_other_kinds_of_nms_work_with_every_head_that_has_nms(name, settings):
     image, inside = batch()
     head = HEADS[name](score_threshold=0.01, nms_threshold=0.3, **settings).eval()
     for each in run(head, Encoder(), image, inside)[0]:
@@ -195,6 +208,8 @@ def test_other_kinds_of_nms_work_with_every_head(name, settings):
 
 
 MEMORIZED = {
+    "DETR": (HEADS["DETR"], 60, 3e-3),
+    "DETR, dense": (HEADS["DETR, dense"], 60, 3e-3),
     "FasterRCNN": (HEADS["FasterRCNN"], 80, 3e-3),
     "MaskRCNN": (HEADS["MaskRCNN"], 80, 3e-3),
     "FCOS": (HEADS["FCOS"], 40, 1e-2),
@@ -247,6 +262,10 @@ def test_two_images_can_be_memorized(name):
         (lambda: FasterRCNN(FEATURES, 3, anchor_sizes=[8.0, 16.0]), ("head.anchor_sizes", [8.0, 16.0], 3)),
         (lambda: FasterRCNN(FEATURES, 3, ratios=[0.0]), ("head.ratios", [0.0])),
         (lambda: SSD(FEATURES, 3, anchor_sizes=[8.0, 16.0, 24.0], levels=6), ("head.anchor_sizes", 3, 6)),
+        (lambda: DETR(FEATURES, 3, finest=64), ("head.finest", 64, [8, 16, 32])),
+        (lambda: DETR(FEATURES, 3, width=20), ("head.width", 20, 8)),
+        (lambda: DETR(FEATURES, 3, queries=0), ("head.queries", 0)),
+        (lambda: DETR(FEATURES, 3, denoising=-1), ("head.denoising", -1)),
         (lambda: SSD(FEATURES, 3, finest=64), ("head.finest", 64, [8, 16, 32])),
         (lambda: FCOS(Features([24, 24], [8, 16]), 3), ("FCOS", 32, 24, "neck.channels")),
         (lambda: RetinaNet(Features([24, 24], [8, 16]), 3, group_norm=True), ("RetinaNet", 32, 24, "neck.channels")),
