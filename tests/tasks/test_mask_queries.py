@@ -16,6 +16,7 @@ from modules.heads import EoMT, QueryMasks, UNet
 from modules.losses.segmentation import SegmentationLoss
 from modules.necks import FPN, NoNeck
 from modules.training.optim import Optim
+from modules.training.whole_network import Start, load_network
 from tasks import InstanceSegmentation, SemanticSegmentation
 from tests.helpers.errors import refuses
 from tests.helpers.training import quiet
@@ -122,6 +123,16 @@ def test_a_head_for_instances_leaves_anchors_alone():
 
 def test_features_of_the_neck_are_those_of_the_head():
     assert isinstance(instance(neck=None).neck.features, Features)
+
+
+def test_classes_of_an_earlier_run_are_kept_by_name():
+    before, after = semantic(), semantic(classes=["c", "new", "a"])
+    line = load_network(
+        after, Start(before.state_dict(), ["a", "b", "c"], "a run"), ["c", "new", "a"], after.remake_head
+    )
+    rows = [model.head.net.answer.classes.weight for model in (before, after)]
+    assert torch.equal(rows[0][[0, 3, 1]], rows[1][[0, 1, 3]]) and not torch.equal(rows[0][2], rows[1][2])
+    assert torch.equal(before.head.net.content, after.head.net.content) and "new" in line
 
 
 def eomt(**settings) -> SemanticSegmentation:

@@ -164,7 +164,7 @@ class Answer(nn.Module):
     def __init__(self, width: int, outputs: int):
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.classes = nn.Linear(width, outputs + 1)
+        self.classes = nn.Linear(width, outputs + 1)  # no object first, as the background of other heads
         steps = [layer for _ in range(2) for layer in (nn.Linear(width, width), nn.ReLU(inplace=True))]
         self.mask = nn.Sequential(*steps, nn.Linear(width, width))
 
@@ -172,7 +172,8 @@ class Answer(nn.Module):
         """Answers of queries (B, Q, D) about pixels (B, D, h, w)."""
         query = self.norm(query)
         masks = torch.einsum("bqd,bdhw->bqhw", self.mask(query), pixels)
-        return Queries(self.classes(query).float(), masks.float())
+        nothing, classes = self.classes(query).float().split([1, self.classes.out_features - 1], 2)
+        return Queries(torch.cat([classes, nothing], 2), masks.float())
 
 
 def _block(inputs: int, outputs: int, kernel: int, *more: nn.Module) -> nn.Sequential:
