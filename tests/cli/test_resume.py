@@ -30,6 +30,8 @@ RANDOM = {
     "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5] --model.lora.rank 4 "
     "--model.lora.dropout 0.2".split(),
     "panoptic_segmentation": "--data.mosaic 0.3 --data.scale [0.5,1.5] --model.drop_path 0.1".split(),  # points, too
+    "instance_segmentation, queries": "--model.neck NoNeck --model.head QueryMasks --model.head.queries 8 "
+    "--model.head.width 32 --model.head.layers 2".split(),  # points, and queries that are masked
     "detr": [],  # denoising queries are drawn
     "video": "--model.head.dropout 0.2 --model.drop_path 0.1 --data.crop [0.5,1] --data.frames 4".split(),
     "translation": "--data.train 200 --data.batch_tokens 800 --model.encoder.width 32 --model.decoder.width 32 "
@@ -66,6 +68,7 @@ RANDOM = {
         ("semantic_segmentation", 2, 7),
         ("detection", 2, 7),
         pytest.param("panoptic_segmentation", 2, 7, marks=pytest.mark.slow),
+        pytest.param("instance_segmentation, queries", 0, 7, marks=pytest.mark.slow),
         pytest.param("detr", 2, 7, marks=pytest.mark.slow),
         ("video", 2, 7),
         ("captioning", 2, 7),
