@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,6 +13,7 @@ from modules.decoding.masks import crop
 from modules.heads.base import HeadFactory, build
 from modules.heads.detection.base import Detector, InstanceHead, Target
 from modules.heads.queries.base import MaskQueryHead, Queries
+from modules.heads.queries.surplus import Surplus
 
 CELLS = 56  # of a mask along each side of its box
 
@@ -40,6 +42,9 @@ class QueryInstances(Detector):
     def join(self, backbone: Backbone, neck: Neck, given: bool) -> Neck:
         """See `MaskQueryHead`."""
         return self.net.join(backbone, neck, given)
+
+    def places_for(self, counts: np.ndarray) -> str | None:
+        return Surplus(self.net.queries).line(counts)
 
     def forward(  # pyrefly: ignore[bad-override]
         self,

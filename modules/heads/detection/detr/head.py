@@ -2,11 +2,10 @@
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
-from modules.contracts import ConfigError, Features, check_range, check_sizes, counted
+from modules.contracts import ConfigError, Features, check_range, check_sizes
 from modules.decoding.boxes import Detection
 from modules.heads.detection.base import DetectionHead, Target
 from modules.heads.detection.detr.attention import HEADS
@@ -14,6 +13,7 @@ from modules.heads.detection.detr.decoder import Answers, CrossAttention, Decode
 from modules.heads.detection.detr.encoder import HybridEncoder
 from modules.heads.detection.detr.losses import ClassLoss, corners, denoised, matched, set_losses
 from modules.heads.detection.detr.targets import Denoising, Noise, Objects, objects_of
+from modules.heads.queries.surplus import Surplus
 
 
 class DETR(DetectionHead):
@@ -70,29 +70,10 @@ class DETR(DetectionHead):
         self.decoder = Decoder(width, outputs, layers, len(self.used), attention)
         self.denoising = Denoising(width, outputs, denoising) if denoising else None
         self.class_loss: ClassLoss = class_loss
-        self.most = 0  # objects of an image that were said to be too many
+        self.surplus = Surplus(queries)
 
     def places_for(self, counts: np.ndarray) -> str | None:
-        queries = self.query_selection.queries
-        surplus = np.maximum(counts - queries, 0)
-        if not surplus.any():
-            return None
-        self.most = int(counts.max())
-        return (
-            f"warning: {counted(int((surplus > 0).sum()), 'training images')} of {len(counts):,} with more objects "
-            f"than head.queries {queries}, up to {self.most}: {surplus.sum():,} of {counts.sum():,} objects are left "
-            f"out of the loss; raise --model.head.queries"
-        )
-
-    def _say_surplus(self, counts: list[int]) -> None:
-        """Warn of an image with more objects than any before, where they have no query."""
-        queries, most = self.query_selection.queries, max(counts, default=0)
-        if most > max(queries, self.most):
-            self.most = most
-            rank_zero_warn(
-                f"an image shows {most} objects, but head.queries is {queries}: {most - queries} of them are left out "
-                f"of the loss; raise --model.head.queries"
-            )
+        return self.surplus.line(counts)
 
     def forward(  # pyrefly: ignore[bad-override]
         self,
@@ -105,7 +86,7 @@ class DETR(DetectionHead):
         """See `Detector`; proposals are ignored."""
         truth = None if targets is None else objects_of(targets, inside)
         if truth is not None and self.training:
-            self._say_surplus(truth.counts)
+            self.surplus.warn(truth.counts)
         noise = self.denoising(truth) if self.training and self.denoising is not None and truth is not None else None
         queries, first, answers = self.answers(maps, inside, noise)
         losses = {} if truth is None else self._losses(queries, first, answers, truth, noise)
