@@ -9,6 +9,7 @@ attention. With `--runs` the detections of trained runs on the test images of th
 threshold or more that match an object (its class, IoU 0.5) are counted for each object that is found at all.
 """
 
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     data = {"steps": WARM_UP + args.steps, "image_size": 96, "batch_size": 16}
     batches = {"--data": "benchmarks.detr.ObjectBatches"}
     runs = in_pairs(lambda: ours("detr", data, "cpu", batches), lambda: plain(data), args.repeats)
+    losses = [run.loss for side in runs for run in side]
+    if not isclose(min(losses), max(losses), rel_tol=1e-3):
+        raise RuntimeError(f"the two sides do not train the same thing, their first losses are {losses}")
     images = args.steps * 16
     wall, process = ([[images / run[i] for run in side] for side in runs] for i in range(2))
     rows = [

@@ -19,6 +19,8 @@ from benchmarks import (
     coverage,
     decoding,
     detection,
+    detectors,
+    detr,
     duplicates,
     evaluation,
     explanations,
@@ -371,6 +373,34 @@ def test_rcnn_and_fast_rcnn_judge_the_same_proposals(tmp_path):
     rows = written(tmp_path / "rcnn.json")["rows"]
     assert [row["what"] for row in rows] == ["detect", "train"]
     assert all(row["unit"] == "s/image" and min(*row["ours"], *row["peer"]) > 0 for row in rows)
+
+
+def test_detr_compares_with_a_plain_loop_and_its_attentions(tmp_path):
+    detr.main(["--steps", "1", "--repeats", "1", "--sides", "64", "--json", str(tmp_path / "detr.json")])
+    rows = written(tmp_path / "detr.json")["rows"]
+    assert [row["mark"] for row in rows] == [">= 1.0", "", ""]
+    assert all(min(*row["ours"], *row["peer"]) > 0 for row in rows)
+
+
+def test_detectors_are_trained_for_equal_times(tmp_path, monkeypatch):
+    asked = []
+
+    def fitted(task: str, typed: dict, options: list[str]) -> dict[str, float]:
+        asked.append((task, typed["--trainer.max_epochs"], typed["--seed_everything"]))
+        figures = {"test/map": 0.5 + asked[-1][2] / 10, "test/map50": 0.8}
+        return figures | {"seconds": 60.0, "samples_per_sec": 10.0}
+
+    monkeypatch.setattr(detectors, "fitted", fitted)
+    typed = ["--root", str(tmp_path), "--minutes", "2", "--seeds", "2", "--detectors", "DETR", "FCOS"]
+    result = detectors.main(typed)
+    assert asked == [
+        ("detr", 1, 0),
+        ("detr", 5, 0),
+        ("detr", 5, 1),
+        *[("detection", n, s) for n, s in [(1, 0), (5, 0), (5, 1)]],
+    ]
+    assert [row["test/map"] for row in result["rows"]] == [pytest.approx(0.55)] * 2
+    assert result["rows"][0]["test/map ±"] == pytest.approx(0.6353, abs=1e-3)  # 12.706 x 0.0707 / sqrt(2)
 
 
 def test_decoding_compares_with_whole_files(tmp_path, monkeypatch, capsys):
