@@ -131,6 +131,7 @@ def test_a_device_that_is_missing_is_named(refused):
         ("classification", "ShapesObjects", ["Classification", "label", "ShapesObjects", "boxes", "--data"]),
         ("simclr", "ShapesVideo", ["SimCLR", "ShapesVideo", "--data VideoFrames", "tasks/video_simclr.yaml"]),
         ("instance_segmentation", "ShapesObjects", ["masks", "--data.masks true"]),
+        ("keypoints", "ShapesObjects", ["Keypoints", "--data.keypoints true", "tasks/detection.yaml"]),
     ],
 )
 def test_data_of_another_kind_than_the_task_needs_is_refused(refused, task, data, names):

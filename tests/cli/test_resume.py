@@ -29,6 +29,8 @@ RANDOM = {
     "--model.drop_block 0.3 --model.pooling fractional --model.init lsuv".split(),
     "detection": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5] --model.lora.rank 4 "
     "--model.lora.dropout 0.2".split(),
+    "keypoints": "--model.drop_path 0.1 --data.mosaic 0.5 --data.scale [0.5,1.5] --model.head KeypointRCNN "
+    "--model.head.keypoint_channels 16 --model.head.keypoint_layers 1 --model.head.hidden 32".split(),
     "panoptic_segmentation": "--data.mosaic 0.3 --data.scale [0.5,1.5] --model.drop_path 0.1".split(),  # points, too
     "instance_segmentation, queries": "--model.neck NoNeck --model.head QueryMasks --model.head.queries 8 "
     "--model.head.width 32 --model.head.layers 2".split(),  # points, and queries that are masked
@@ -67,6 +69,7 @@ RANDOM = {
         ("fast_style", 0, 7),
         ("semantic_segmentation", 2, 7),
         ("detection", 2, 7),
+        pytest.param("keypoints", 2, 7, marks=pytest.mark.slow),
         pytest.param("panoptic_segmentation", 2, 7, marks=pytest.mark.slow),
         pytest.param("instance_segmentation, queries", 0, 7, marks=pytest.mark.slow),
         pytest.param("detr", 2, 7, marks=pytest.mark.slow),

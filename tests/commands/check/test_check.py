@@ -143,6 +143,17 @@ def test_boxes_that_are_left_out_tiny_or_drawn_twice_are_named(tmp_path, page):
     assert_named(flat, "2 annotations left out", "is reversed", "lies outside the image")
 
 
+def test_keypoints_are_counted_and_those_outside_of_their_box_named(tmp_path, page):
+    points = [12, 6, 2, 50, 30, 1, 0, 0, 0]
+    things = [annotation(image=n, keypoints=points, id=n, area=9, iscrowd=0) for n in (1, 2)]
+    categories = [{"id": 7, "name": "cat", "keypoints": ["nose", "left_ear", "right_ear"]}]
+    coco(tmp_path, things, categories=categories)
+    words = ["--data", "DetectionFolder", "--data.root", str(tmp_path), "--data.keypoints", "true"]
+    text, wrong = page(*words, "--data.val_split", "0", "--data.batch_size", "1")
+    assert "keypoint" not in wrong
+    assert_named(" ".join(text.split()), "2 objects with keypoints outside of their boxes", "images/1.png: left_ear")
+
+
 def test_sentences_that_are_empty_copied_or_leaked_are_named(tmp_path, page):
     lines = [(f"a red dog number {i} runs", f"ein roter Hund Nummer {i} rennt") for i in range(30)]
     train = [*lines, ("", "nichts"), ("Berlin", "Berlin")]
