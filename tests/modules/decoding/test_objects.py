@@ -71,6 +71,22 @@ def test_each_object_is_found_once_where_it_is_with_its_mask(tiled):
 
 
 @each_setting
+def test_keypoints_stay_on_their_objects(tiled):
+    """A detector that finds the middle and the lower edge of each object."""
+
+    def pointed(shown: Shown) -> list[Detection]:
+        return [one | {"keypoints": points(one["boxes"])} for one in bright(shown)]
+
+    def points(boxes: Tensor) -> Tensor:
+        x, y = ((boxes[:, i] + boxes[:, i + 2]) / 2 for i in (0, 1))
+        score = torch.full_like(x, 0.7)
+        return torch.stack([torch.stack([x, y, score], 1), torch.stack([x, boxes[:, 3], score], 1)], 1)
+
+    for one in detect(pointed, tiled, make_images()):
+        torch.testing.assert_close(one["keypoints"], points(one["boxes"]), atol=1e-3, rtol=0)
+
+
+@each_setting
 def test_proposals_come_with_every_pass(tiled):
     """A detector that takes proposals for what it looks for, as far as they lie in what it sees."""
 
