@@ -121,7 +121,8 @@ def _labeled(argv: list[str], task: Task) -> list[str]:
     """Options of a user's own data with the labels that a task learns from, read as typed."""
     labels = next((kind for key, kind in LABELED.items() if key in task.required_keys), "ImageFolder")
     kind = "VideoFolder" if "video" in task.required_keys else labels
-    return ["--data", kind, "--data.root", "FOLDER", *_typed_data(argv, kind)]
+    points = ["--data.keypoints", "true"] if "keypoints" in task.required_keys else []
+    return once(["--data", kind, "--data.root", "FOLDER", *points, *_typed_data(argv, kind)])
 
 
 def _fine_tune(argv: list[str], run: str | None, task: Task, data: DataModule) -> list[Command]:

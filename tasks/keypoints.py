@@ -10,7 +10,6 @@ from modules.contracts.data_info import DataInfo
 from modules.contracts.keypoints import layout
 from modules.decoding.boxes import Detection as Found
 from modules.decoding.boxes import mirrored, rescaled
-from modules.export import Graph, Preprocess
 from modules.heads.base import HeadFactory
 from modules.heads.detection import Detector, KeypointHead, KeypointRCNN
 from modules.metrics.oks import sigmas_of
@@ -80,12 +79,6 @@ class Keypoints(Detection):
         """Horizontal flip of detections, left and right swapped."""
         turned = mirrored(found, width)
         return {**turned, "keypoints": turned["keypoints"][:, self.flipped]}
-
-    def graphs(self, preprocess: Preprocess) -> dict[str, Graph]:
-        raise ConfigError(
-            f"the head {type(self.head).__name__} cannot be exported, as the places of keypoints are found object by "
-            f"object; --features exports the backbone, and --config tasks/detection.yaml trains boxes that can be"
-        )
 
     def original(self, found: Found, inside: Tensor, size: Tensor) -> dict[str, Any]:
         points = rescaled(found, (size / inside).flip(0).float())["keypoints"]

@@ -17,7 +17,7 @@ from modules.decoding.boxes import CANDIDATES, Selection
 from modules.decoding.tta import TiledTTA
 from modules.export.nms import suppress
 from modules.export.preprocess import Geometry
-from modules.heads.detection import DETR, SSD, Detector
+from modules.heads.detection import DETR, SSD, Detector, KeypointHead
 from modules.heads.detection.detr.losses import corners
 from modules.heads.detection.one_stage import OneStage
 from modules.heads.queries import QueryInstances
@@ -95,6 +95,11 @@ def check_exportable(head: Detector, tiled: TiledTTA) -> None:
         ConfigError: its head, or a setting of its inference, does not; names it and the remedy.
     """
     kind = type(head)
+    if isinstance(head, KeypointHead):
+        raise ConfigError(
+            f"the head {head.title} cannot be exported, as the places of keypoints are found object by object; "
+            f"--features exports the backbone, and --config tasks/detection.yaml trains boxes that can be"
+        )
     if objects.dispatch(kind) is objects.dispatch(object) and not isinstance(head, QueryInstances):
         raise ConfigError(
             f"the head {head.title} cannot be exported: train with DETR, RetinaNet, FCOS, SSD, FasterRCNN or MaskRCNN"

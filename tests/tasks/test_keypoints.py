@@ -95,5 +95,6 @@ def test_the_protocol_says_the_sigmas():
 def test_what_it_cannot_do_is_said():
     with refuses(ConfigError, "extra_metrics"):
         task(extra_metrics=["voc"])
-    with refuses(ConfigError, "KeypointHeatmaps", "exported", "tasks/detection.yaml"):
-        task().graphs(Preprocess())
+    for head, name in (("heatmaps", "KeypointHeatmaps"), ("rcnn", "KeypointRCNN")):
+        with refuses(ConfigError, name, "exported", "tasks/detection.yaml"):
+            task(head).graphs(Preprocess())
