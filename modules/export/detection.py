@@ -95,12 +95,8 @@ def check_exportable(head: Detector, tiled: TiledTTA) -> None:
         ConfigError: its head, or a setting of its inference, does not; names it and the remedy.
     """
     kind = type(head)
-    if isinstance(head, KeypointHead):
-        raise ConfigError(
-            f"the head {head.title} cannot be exported, as the places of keypoints are found object by object; "
-            f"--features exports the backbone, and --config tasks/detection.yaml trains boxes that can be"
-        )
-    if objects.dispatch(kind) is objects.dispatch(object) and not isinstance(head, QueryInstances):
+    known = objects.dispatch(kind) is not objects.dispatch(object) or isinstance(head, QueryInstances)
+    if isinstance(head, KeypointHead) or not known:  # places of keypoints are found object by object
         raise ConfigError(
             f"the head {head.title} cannot be exported: train with DETR, RetinaNet, FCOS, SSD, FasterRCNN or MaskRCNN"
         )

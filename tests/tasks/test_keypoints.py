@@ -96,5 +96,5 @@ def test_what_it_cannot_do_is_said():
     with refuses(ConfigError, "extra_metrics"):
         task(extra_metrics=["voc"])
     for head, name in (("heatmaps", "KeypointHeatmaps"), ("rcnn", "KeypointRCNN")):
-        with refuses(ConfigError, name, "exported", "tasks/detection.yaml"):
+        with refuses(ConfigError, name, "exported", "FasterRCNN"):
             task(head).graphs(Preprocess())
