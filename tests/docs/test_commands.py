@@ -15,6 +15,7 @@ from tests.helpers.annotated import coco
 from tests.helpers.commands import ROOT
 from tests.helpers.filmed import film
 from tests.helpers.images import save
+from tests.helpers.panoptic_files import random_image, write_panoptic
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,6 +60,7 @@ SLOW = {
     "inspect",
     "keypoints",
     "multilabel_classification",
+    "panoptic_segmentation",
     "semantic_segmentation",
     "stylize",
     "training",
@@ -145,6 +147,9 @@ def place(tmp_path_factory) -> Path:
     for root in ("films", "clips"):
         for number in range(8):
             film(folder / root / "train" / ("run", "jump")[number % 2] / f"{number}.mp4", seed=number)
+    generator = np.random.default_rng(0)
+    for split in ("train", "val"):
+        write_panoptic(folder / "streets", [random_image(generator) for _ in range(4)], split)
     camvid(folder / "camvid")
     flickr8k(folder / "FLICKR8K")
     (folder / "tune.yaml").write_text("model.optim.lr: {low: 0.0001, high: 0.01, log: true}\n")
