@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modules.contracts import Batch, ConfigError, NeckFactory, Prediction
+from modules.contracts import IGNORE, Batch, ConfigError, NeckFactory, Prediction, check_range
 from modules.contracts.data_info import DataInfo, class_names
 from modules.decoding.panoptic import SegmentSelection, panoptic
-from modules.heads import QueryMasks
+from modules.heads import FCN, QueryMasks
 from modules.heads.base import HeadFactory
 from modules.heads.queries import MaskQueryHead, Target
+from modules.layers.blocks import resize
+from modules.losses.segmentation import cross_entropy
 from modules.metrics.bootstrap import Statistic
 from modules.metrics.bootstrap.records import means
 from modules.metrics.panoptic import PROTOCOLS, PanopticScores, by_groups
@@ -30,6 +32,8 @@ class PanopticSegmentation(VisionTask):
         head: head of mask queries; null is a QueryMasks.
         neck: between backbone and head; null is none. The one map of a ViT becomes a pyramid first (Li et al. 2022);
             NoNeck leaves it as it is.
+        aux_loss_weight: weight of a second loss in training, the cross-entropy of each pixel's class by an FCN on the
+            maps, which teaches them the classes sooner than the queries do (Wang et al. 2021); 0 is off.
         selection: choice of the segments among the answers of the queries.
     """
 
@@ -46,6 +50,7 @@ class PanopticSegmentation(VisionTask):
         # null: filled-in arguments would stay when another class is chosen
         head: HeadFactory[MaskQueryHead] | None = None,
         neck: NeckFactory | None = None,
+        aux_loss_weight: float = 0.0,
         selection: SegmentSelection = SegmentSelection(),
         **kwargs,
     ):
@@ -62,6 +67,9 @@ class PanopticSegmentation(VisionTask):
         self.neck = build_neck(self.backbone.features, neck)
         self.head = self.make_head(MaskQueryHead, head or QueryMasks, self.neck.features, len(classes))
         self.neck = self.head.join(self.backbone, self.neck, neck is not None)
+        check_range("model.aux_loss_weight", aux_loss_weight)
+        self.aux_loss_weight = aux_loss_weight
+        self.auxiliary = FCN(self.neck.features, len(classes), finest=4, dropout=0.0) if aux_loss_weight else None
         of_things = [name in things for name in classes]
         self.register_buffer("of_things", torch.tensor(of_things), persistent=False)
         self.scores = torch.nn.ModuleDict({stage: PanopticScores(of_things) for stage in ("val", "test")})
@@ -77,7 +85,20 @@ class PanopticSegmentation(VisionTask):
             )
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        _, losses = self.head(batch["image"], self._maps, targets(batch))
+        seen: list[Tensor] = []
+
+        def see(image: Tensor) -> list[Tensor]:
+            seen[:] = self._maps(image)
+            return seen
+
+        _, losses = self.head(batch["image"], see, targets(batch))
+        if self.auxiliary:
+            if not seen:
+                name = type(self.head).__name__
+                raise ConfigError(f"model.aux_loss_weight is of the maps, which {name} does without: leave it out")
+            mask = class_maps(batch)
+            second = cross_entropy(resize(self.auxiliary(seen).float(), mask.shape[-2:]), mask)
+            losses = losses | {"auxiliary": self.aux_loss_weight * second}
         loss = torch.stack([*losses.values()]).sum()
         self.log_step({"loss": loss} | {f"loss_{name}": value.detach() for name, value in losses.items()})
         return loss
@@ -122,3 +143,11 @@ def targets(batch: Batch) -> list[Target]:
         numbers = torch.arange(1, len(labels) + 1, device=segments.device)
         found.append({"labels": labels, "masks": segments == numbers[:, None, None], "ignore": segments == 0})
     return found
+
+
+def class_maps(batch: Batch) -> Tensor:
+    """The class of each pixel by its segment, int64 (B, H, W), 255 for those of none."""
+    maps = []
+    for segments, labels in zip(batch["segments"], batch["labels"], strict=True):
+        maps.append(torch.cat([labels.new_tensor([IGNORE]), labels])[segments.long()])
+    return torch.stack(maps)

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datamodules import ShapesPanoptic
-from modules.contracts import ConfigError, Features
+from modules.contracts import IGNORE, ConfigError, Features
 from modules.contracts.data_info import DataInfo
 from modules.heads import QueryMasks
 from modules.heads.queries import MaskQueryHead, Queries
 from modules.metrics.panoptic import per_class
 from modules.training.optim import Optim
 from tasks import PanopticSegmentation
-from tasks.panoptic_segmentation import targets
+from tasks.panoptic_segmentation import class_maps, targets
 from tests.helpers.errors import refuses
 from tests.helpers.training import quiet
 
@@ -102,6 +102,27 @@ def test_the_loss_is_the_sum_of_those_of_the_head():
     model.log_step = logged.update
     assert model.training_step(seen(model), 0) == 1
     assert logged.keys() == {"loss", "loss_class", "loss_mask"}
+
+
+def test_the_auxiliary_loss_is_that_of_the_classes_of_the_pixels():
+    model, logged = task(aux_loss_weight=0.5), {}
+    model.log_step = logged.update
+    one = seen(model)
+    expected = torch.full((32, 32), IGNORE)
+    expected[:16, :8], expected[:16, 8:12] = 0, 2
+    assert torch.equal(class_maps(one)[0], expected)
+    assert model.training_step(one, 0).item() == pytest.approx(1 + logged["loss_auxiliary"].item())
+    assert logged["loss_auxiliary"].item() == pytest.approx(0.5 * np.log(3), rel=0.3)
+
+
+def test_an_auxiliary_loss_needs_a_head_on_maps():
+    class Blind(Levels):
+        def forward(self, image, see, targets=None):
+            return super().forward(image, lambda _: None, targets)
+
+    model = task(head=Blind, aux_loss_weight=0.5)
+    with refuses(ConfigError, "model.aux_loss_weight", "Blind"):
+        model.training_step(seen(model), 0)
 
 
 @pytest.mark.parametrize(
