@@ -41,24 +41,25 @@ class ShapesObjects(ObjectDataModule):
         self.classes, self.category_ids = list(SHAPES), list(range(1, len(SHAPES) + 1))
 
     def sources(self) -> dict[Split, ObjectFiles]:
-        found = {split: draw(split, count, self.side) for split, count in self.counts.items() if count}
+        found = {split: draw(split, count, self.side, SCENE) for split, count in self.counts.items() if count}
         self.image_ids = numbers(found.values())
         return found
 
 
-def draw(split: Split, count: int, side: int, ground: bool = False) -> ObjectFiles:
+def draw(split: Split, count: int, side: int, settings: dict[str, Any], ground: bool = False) -> ObjectFiles:
     """Scenes of a split with their objects.
 
     Args:
         split: its name.
         count: number of images.
         side: of the square images in pixels.
+        settings: of the scenes; see `scene`.
         ground: what no shape covers is an object, too, of a class behind all shapes.
     """
     images = np.empty((count, side, side, 3), np.uint8)
     found, labels, area, rles = [], [], [], []
     for i in range(count):
-        drawn = scene(WORLD, FIRST[split] + i, **SCENE)
+        drawn = scene(WORLD, FIRST[split] + i, **settings)
         images[i], ids = render(drawn, side)
         corners, shapes = boxes(ids, drawn)
         parts = masks(ids, drawn)

@@ -10,9 +10,11 @@ from datamodules.synthetic.shapes import sizes
 from datamodules.synthetic.shapes_objects import draw, numbers
 from datamodules.synthetic.world import SHAPES
 
+SCENE = {"extras": (1, 2), "main_size": (0.4, 0.6), "extra_size": (0.3, 0.45)}  # things of 19 to 38 pixels at 64
+
 
 class ShapesPanoptic(PanopticDataModule):
-    """Built-in data: two to five shapes, each a segment of its own, on a cluttered ground, which is one segment.
+    """Built-in data: two or three shapes, each a segment of its own, on a cluttered ground, which is one segment.
 
     Drawn when a run starts, the same on every machine.
 
@@ -34,6 +36,6 @@ class ShapesPanoptic(PanopticDataModule):
         self.category_ids = list(range(1, len(self.classes) + 1))
 
     def sources(self) -> dict[Split, ObjectFiles]:
-        found = {split: draw(split, count, self.side, ground=True) for split, count in self.counts.items() if count}
+        found = {split: draw(split, n, self.side, SCENE, ground=True) for split, n in self.counts.items() if n}
         self.image_ids = numbers(found.values())
         return found
