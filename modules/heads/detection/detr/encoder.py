@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate, silu
 from modules.contracts import Features
 from modules.heads.detection.detr.attention import Memory, PlacedAttention
 from modules.heads.detection.detr.grid import Grid, grid, sines
+from modules.layers.blocks import BatchNorm
 
 
 class Conv(nn.Module):
@@ -17,7 +18,7 @@ class Conv(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
+        self.norm = BatchNorm(outputs)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         return silu(self.norm(self.conv(x))) * real
@@ -66,7 +67,7 @@ class HybridEncoder(nn.Module):
         super().__init__()
         self.strides = features.strides
         self.inputs = nn.ModuleList(
-            [nn.Sequential(nn.Conv2d(c, width, 1, bias=False), nn.BatchNorm2d(width)) for c in features.channels]
+            [nn.Sequential(nn.Conv2d(c, width, 1, bias=False), BatchNorm(width)) for c in features.channels]
         )
         self.attend = TransformerLayer(width)
         self.steps = [coarse // fine for fine, coarse in pairwise(self.strides)]

@@ -263,3 +263,14 @@ def test_more_queries_than_cells_answer_for_the_cells():
     cells = [96 + 24 + 6, 45 + 15 + 6]
     assert [len(each["boxes"]) <= 3 * count for each, count in zip(found, cells, strict=True)] == [True, True]
     assert all(loss.isfinite() for loss in losses.values())
+
+
+@ATTENTION
+@pytest.mark.parametrize("strides", [[16], [8, 16, 32, 64, 128]], ids=str)
+def test_any_pyramid_trains_with_one_small_image(attention, strides):
+    features, inside = Features([16] * len(strides), strides), torch.tensor([[32, 32]])
+    head = DETR(features, 3, width=16, layers=1, queries=5, denoising=4, attention=attention).train()
+    given = [torch.randn(1, 16, -(-32 // s), -(-32 // s)) for s in strides]
+    losses = head(torch.zeros(1, 3, 32, 32), given, inside, [target(2, 32, 32)])[1]
+    sum(losses.values()).backward()
+    assert all(weight.grad.isfinite().all() for weight in head.parameters())
