@@ -45,8 +45,8 @@ def _parts(kind: Any) -> list[Part]:
         return parts(args[0])
     if origin is Callable and args and args[0] is ...:  # any function
         return []
-    if origin is Callable and args and inspect.isclass(args[-1]):
-        return [Part(args[-1], len(args[0]))]
+    if origin is Callable and args and all(map(inspect.isclass, members(args[-1]))):
+        return [Part(made, len(args[0])) for made in members(args[-1])]
     plain = not inspect.isclass(kind) or origin is not None or is_dataclass(kind)
     if plain or kind.__module__ in ("builtins", "datetime", "pathlib") or issubclass(kind, Enum | PathLike | tuple):
         return []

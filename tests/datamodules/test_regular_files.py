@@ -37,7 +37,7 @@ READERS = {
     "mask": mask,
     "list": read_text,
     "sentences": read_lines,
-    "coco": lambda path: load_coco(path, masks=False),
+    "coco": lambda path: load_coco(path, masks=False, keypoints=False),
     "voc": lambda path: _is_annotation(path, path.parent),
     "proposals": lambda path: read_proposals(path, {}, skip=False),
     "checkpoint": read_plain,
