@@ -1,6 +1,7 @@
 """Base of the data modules for object detection and instance segmentation."""
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -23,6 +24,7 @@ from datamodules.letterbox import as_target_size, check_scale, sizes_in_words
 from datamodules.samples import ImageDataset
 from datamodules.setting_roles import Role
 from datamodules.source import Files
+from datamodules.tiles import ObjectTiles, tiling
 from modules.contracts import Batch, ConfigError, DataError, check_range
 from modules.contracts.data_info import DataInfo
 from modules.contracts.keypoints import KeypointLayout
@@ -52,6 +54,10 @@ class ObjectDataModule(ImageFilesData):
         copy_paste: probability 0..1 that objects of another training image are laid over this one; needs data with
             masks.
         min_visibility: share 0..1 of an object that augmentation must leave visible; others are dropped.
+        tile_size: side in pixels of the overlapping tiles that training images are cut into, each a sample with the
+            objects in it; null takes whole images. Images keep their own size (`image_size` null).
+        tile_overlap: share of a tile that neighbors have in common, at least, [0, 1).
+        empty_tiles: share 0..1 of the tiles without an object that are kept.
         proposals: json file of region proposals as `predict` and `test` write it, for the heads FastRCNN and RCNN; it
             covers the images of all splits that are used, and an image that it lacks has no proposals.
         batch_size: samples per device and step.
@@ -77,6 +83,9 @@ class ObjectDataModule(ImageFilesData):
         "mosaic": "training",
         "copy_paste": "training",
         "min_visibility": "training",
+        "tile_size": "training",
+        "tile_overlap": "training",
+        "empty_tiles": "training",
         "proposals": "samples",
     }
 
@@ -92,6 +101,9 @@ class ObjectDataModule(ImageFilesData):
         mosaic: float = 0.0,
         copy_paste: float = 0.0,
         min_visibility: float = 0.1,
+        tile_size: int | None = None,
+        tile_overlap: float = 0.25,
+        empty_tiles: float = 1.0,
         proposals: str | None = None,
         batch_size: int = 8,
         **kwargs,
@@ -103,10 +115,9 @@ class ObjectDataModule(ImageFilesData):
             check_range(f"data.{name}", value, high=1)
         if not 0 <= min_visibility < 1:
             raise ConfigError(f"data.min_visibility is {min_visibility:g}, but it is a share, 0 to below 1")
-        if proposals and (masks or keypoints or copy_paste):
-            raise ConfigError(
-                "data.proposals go without data.masks, data.keypoints and data.copy_paste: leave them out"
-            )
+        if proposals and (masks or keypoints or copy_paste or tile_size):
+            raise ConfigError("leave out data.proposals, or data.masks, data.keypoints, copy_paste and data.tile_size")
+        self.tiling = tiling(tile_size, tile_overlap, as_target_size(image_size), empty_tiles)
         self.target_size, self.masks, self.proposals = as_target_size(image_size), masks, proposals
         self.keypoints, self.flip_pairs = keypoints, flip_pairs
         self.layout: KeypointLayout | None = None
@@ -169,7 +180,14 @@ class ObjectDataModule(ImageFilesData):
         if purpose == "evaluate":
             size = None if self.original_size else self.target_size
             return ObjectDataset(source, indices, LetterboxedObjects(size, self.masks), 0, skip)
+        source, indices = (source, indices) if self.tiles is None else (self.tiles, np.arange(len(self.tiles)))
         return ObjectDataset(source, indices, self.augmented, self.seed, skip)
+
+    @cached_property
+    def tiles(self) -> ObjectTiles | None:
+        """The tiles of the training images, to be had after `setup`; null for whole images."""
+        objects = self.augmented.visible, self.seed
+        return self.tiling.objects(*self.splits["train"], *objects) if self.tiling else None
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -181,7 +199,8 @@ class ObjectDataModule(ImageFilesData):
         Null if all are of one group.
         """
         source, indices = cast(tuple[ObjectFiles, np.ndarray], self.splits["train"])
-        kinds = shape_groups(source.shapes[indices], self.target_size)
+        shapes = source.shapes[indices] if self.tiles is None else self.tiles.shapes
+        kinds = shape_groups(shapes, self.target_size)
         return kinds if (kinds != kinds[0]).any() else None
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -223,6 +242,7 @@ class ObjectDataModule(ImageFilesData):
             lines += histogram(self.classes, tally(*self.splits["train"], len(self.classes)), "train", self.objects)
             few, middle, most = np.percentile(np.sqrt(self.box_sizes().prod(1)), [5, 50, 95])
             sizes = f"median {middle:.0f} pixels, 5 % below {few:.0f} and 5 % above {most:.0f}"
+            lines += [self.tiles.about(len(self.splits["train"][1]))] if self.tiles is not None else []
             lines.append(f"width and height of {self.objects} as the network sees them: {sizes}")
         lines += in_words(self.layout, self.splits, self.augmented.flip > 0) if self.layout else []
         bare = [s for s in self.splits if not tally(*self.splits[s], len(self.classes)).objects.any()]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Set
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import albumentations as A
@@ -28,6 +29,7 @@ from datamodules.segmentation.mask_statistics import (
 from datamodules.segmentation.samples import MaskDataset
 from datamodules.setting_roles import Role
 from datamodules.source import Files
+from datamodules.tiles import MaskTiles, tiling
 from modules.contracts import IGNORE, ConfigError, DataError, check_range
 from modules.contracts.data_info import DataInfo
 from modules.contracts.palette import RGB, palette
@@ -51,6 +53,9 @@ class MaskDataModule(ImageFilesData):
             `strong` (the same with any hue), or albumentations transforms of uint8 images and their maps.
         balanced: class-balanced sampling: probability 0..1 that a crop is centered on a pixel of a class drawn
             uniformly among those in the image, so that rare classes are seen more often.
+        tile_size: side in pixels of the overlapping tiles that training images are cut into, each a sample; null takes
+            crops of whole images. Images keep their own size (`image_size` null).
+        tile_overlap: share of a tile that neighbors have in common, at least, [0, 1).
 
     Raises:
         ConfigError: a setting out of range, or transforms that do not work.
@@ -65,6 +70,8 @@ class MaskDataModule(ImageFilesData):
         "scale": "training",
         "augment": "training",
         "balanced": "training",
+        "tile_size": "training",
+        "tile_overlap": "training",
     }
 
     def __init__(
@@ -73,14 +80,18 @@ class MaskDataModule(ImageFilesData):
         scale: tuple[float, float] = (0.5, 2.0),
         augment: Recipe | list[A.BasicTransform] = "flip",
         balanced: float = 0.0,
+        tile_size: int | None = None,
+        tile_overlap: float = 0.25,
         **kwargs,
     ):
         super().__init__(**kwargs)
         check_scale(scale)
         check_range("data.balanced", balanced, high=1)
+        self.tiling = tiling(tile_size, tile_overlap, as_target_size(image_size))
         self.target_size, self.scale = as_target_size(image_size), tuple(scale)
         self.augment, self.balanced = augment, balanced
-        self.crops = self._crops(self.target_size) if self.target_size else None
+        size = (tile_size, tile_size) if tile_size else self.target_size
+        self.crops = self._crops(size) if size else None
         self.plain = center_square(self.target_size)
         self._statistics: dict[int, MaskStatistics] = {}
 
@@ -136,7 +147,15 @@ class MaskDataModule(ImageFilesData):
             letterbox = Letterbox(None if self.original_size else self.target_size)
             return MaskDataset(source, indices, letterbox, 0, skip)
         crops = self.crops or self._crops(self._own_size(split))
+        source, indices = (source, indices) if self.tiles is None else (self.tiles, np.arange(len(self.tiles)))
         return MaskDataset(source, indices, crops, self.seed, skip)
+
+    @cached_property
+    def tiles(self) -> MaskTiles | None:
+        """The tiles of the training images, to be had after `setup`; null for whole images."""
+        source, indices = self.splits["train"]
+        known = self.statistics(source)
+        return self.tiling.maps(source, indices, [known[i].image for i in indices]) if self.tiling else None
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -176,6 +195,7 @@ class MaskDataModule(ImageFilesData):
         if "train" not in self.splits:
             return []
         lines = histogram(self.classes, self._counts("train"))
+        lines += [self.tiles.about(len(self.splits["train"][1]))] if self.tiles is not None else []
         found = self.baselines()
         names = {"most_frequent": "the most frequent class everywhere", "per_position": "that of each position"}
         said = " and ".join(f"{value:.3f} for {names[key]}" for key, value in found.items())

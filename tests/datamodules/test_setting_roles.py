@@ -14,7 +14,8 @@ ROLES = {
     "location": "root val_source val_target test_source test_target",
     "samples": """val_split folds held_out_fold fold_groups on_error fold train val test color_correlation every rate
         count format year download file mask_suffix proposals column separator""",
-    "training": """label_fraction num_labels overflow scale balanced iou_crop mosaic copy_paste min_visibility
+    "training": """label_fraction num_labels overflow scale balanced iou_crop mosaic copy_paste min_visibility tile_size
+        tile_overlap empty_tiles
         cache_on_device flip scale_jitter erasing erasing_prob repeats consistent_views normalization""",
 }
 """Settings with the same role in every data module."""

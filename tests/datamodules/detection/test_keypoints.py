@@ -9,6 +9,7 @@ from datamodules.detection.crop_resize import Shown, crop_and_resize, mirror
 from datamodules.detection.keypoints import in_words
 from datamodules.detection.mixing import mosaic, paste
 from datamodules.detection.objects import Objects
+from datamodules.tiles import Tiling
 from modules.contracts import ConfigError
 from modules.contracts.keypoints import layout
 from tests.helpers.errors import line_naming, refuses
@@ -59,6 +60,16 @@ def test_pasted_objects_bring_their_keypoints_and_hide_others():
     assert len(covered.keypoints) == 1
     near = paste(onto, onto._replace(masks=onto.masks * (np.arange(60) < 15)), np.array([True]), 0.0)
     assert near.keypoints[0, 0].tolist() == [10, 5, 1]
+
+
+def test_a_tile_has_its_keypoints_in_its_own_pixels():
+    data = ShapesKeypoints(train=4, val=0, test=0, workers=0)
+    data.setup("fit")
+    tiles = Tiling(60, 0.25).objects(*data.splits["train"], 0.0, 0)
+    for i, (image, top, left) in enumerate(tiles.places.tolist()):
+        whole, part = data.splits["train"][0].objects(image), tiles.objects(i)
+        moved = {tuple(point) for point in (whole.keypoints - [left, top, 0])[whole.keypoints[..., 2] > 0].tolist()}
+        assert {tuple(point) for point in part.keypoints[part.keypoints[..., 2] > 0].tolist()} <= moved
 
 
 def test_transforms_that_move_pixels_are_refused():
