@@ -4,7 +4,6 @@ from math import gcd
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from modules.contracts import ConfigError, Features, check_range, check_sizes
 from modules.heads.queries.attention import Annealing, Attention, positions
@@ -18,11 +17,11 @@ CHANNELS = 32  # of an attention head
 
 
 class QueryMasks(MaskQueryHead):
-    """Mask queries: queries attend to the pyramid and answer with a class and a mask each.
+    """Mask queries: learned queries attend to the pyramid and answer with a class and a mask each.
 
     The decoder of Mask2Former (Cheng et al. 2022) behind a pixel decoder of convolutions in place of deformable
-    attention: masked attention to the coarse maps in turn, self-attention, losses of every layer at sampled points. The
-    cells that are surest of a class become the queries (Li et al. 2023, "Mask DINO"). Losses: class, mask, dice.
+    attention: masked attention to the coarse maps in turn, self-attention, losses of every layer at sampled points.
+    Losses: class, mask, dice.
 
     Args:
         features: feature pyramid of the backbone or neck.
@@ -30,8 +29,7 @@ class QueryMasks(MaskQueryHead):
         queries: number of queries; an image has no more segments than that.
         width: channels of all layers, a multiple of 4.
         layers: of the decoder.
-        mask_stride: of the masks: finer maps are not used, if there are coarser ones; queries attend to the three maps
-            above.
+        mask_stride: of the masks: finer maps are not used, if there are coarser ones.
         anneal: masked attention fades out in training, so that inference needs none (Kerssies et al. 2025); false masks
             always, as Mask2Former.
         points: at which masks are compared in training; null is as many as their logits have cells, 12,544 at most.
@@ -60,8 +58,7 @@ class QueryMasks(MaskQueryHead):
         self.pixels = PixelDecoder(features, width, mask_stride)
         attended = min(ATTENDED, max(1, len(self.pixels.lateral) - 1))
         self.level = nn.Parameter(0.02 * torch.randn(attended, width))
-        self.content, self.place = (nn.Parameter(0.02 * torch.randn(queries, width)) for _ in range(2))
-        self.select = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width))
+        self.content, self.place = (nn.Parameter(torch.randn(queries, width)) for _ in range(2))
         self.layers = nn.ModuleList(DecoderLayer(width) for _ in range(layers))
         self.masking = Annealing(layers, anneal)
         self.answer = Answer(width, outputs)
@@ -74,11 +71,11 @@ class QueryMasks(MaskQueryHead):
     ) -> tuple[Queries, dict[str, Tensor]]:
         """See `MaskQueryHead`."""
         coarse, finest = self.pixels(see(image))
-        coarse, memory, places = coarse[-len(self.level) :], [], []
-        for x, level in zip(coarse, self.level, strict=True):
+        memory, places = [], []
+        for x, level in zip(coarse[: len(self.level)], self.level, strict=True):
             memory.append(x.flatten(2).transpose(1, 2) + level)
             places.append(positions(x.shape[-2], x.shape[-1], x.shape[1], x.device))
-        query, place = self._selected(torch.cat(memory, 1), torch.cat(places))
+        query, place = self.content.expand(image.shape[0], -1, -1), self.place
         answers = []
         for number, layer in enumerate(self.layers):
             turn, blocked = number % len(memory), None
@@ -93,19 +90,6 @@ class QueryMasks(MaskQueryHead):
             return answers[-1], {}
         self.surplus.warn([len(target["labels"]) for target in targets])
         return answers[-1], self.loss.compute(answers, targets)
-
-    def _selected(self, memory: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and their positions, (B, Q, D) both, from cells (B, N, D) and their positions (N, D).
-
-        The cells that are surest of a class; where there are fewer than queries, the rest is as learned.
-        """
-        cells = self.select(memory)
-        sure = self.answer.classes_of(cells.detach())[..., :-1].amax(2)
-        sure = functional.pad(sure, (0, self.queries), value=-torch.inf)
-        which = sure.topk(self.queries, 1).indices[..., None].expand(-1, -1, cells.shape[2])
-        both = (functional.pad(values, (0, 0, 0, self.queries)) for values in (cells, places.expand_as(cells)))
-        query, place = (values.gather(1, which) for values in both)
-        return query + self.content, place + self.place
 
 
 class PixelDecoder(nn.Module):
@@ -159,7 +143,7 @@ class DecoderLayer(nn.Module):
 
         Args:
             query: what the queries know.
-            place: their positions (B, Q, D).
+            place: their positions (Q, D).
             memory: (B, N, D).
             places: positions of the memory, (N, D).
             blocked: cells that a query does not look at, bool (B, Q, N); null is none.
@@ -186,13 +170,10 @@ class Answer(nn.Module):
 
     def forward(self, query: Tensor, pixels: Tensor) -> Queries:
         """Answers of queries (B, Q, D) about pixels (B, D, h, w)."""
-        masks = torch.einsum("bqd,bdhw->bqhw", self.mask(self.norm(query)), pixels)
-        return Queries(self.classes_of(query), masks.float())
-
-    def classes_of(self, query: Tensor) -> Tensor:
-        """Logits (B, Q, C + 1) of classes, the last for no object, float32."""
-        nothing, classes = self.classes(self.norm(query)).float().split([1, self.classes.out_features - 1], 2)
-        return torch.cat([classes, nothing], 2).log_softmax(2)
+        query = self.norm(query)
+        masks = torch.einsum("bqd,bdhw->bqhw", self.mask(query), pixels)
+        nothing, classes = self.classes(query).float().split([1, self.classes.out_features - 1], 2)
+        return Queries(torch.cat([classes, nothing], 2), masks.float())
 
 
 def _block(inputs: int, outputs: int, kernel: int, *more: nn.Module) -> nn.Sequential:
