@@ -115,8 +115,9 @@ class ObjectDataModule(ImageFilesData):
             check_range(f"data.{name}", value, high=1)
         if not 0 <= min_visibility < 1:
             raise ConfigError(f"data.min_visibility is {min_visibility:g}, but it is a share, 0 to below 1")
-        if proposals and (masks or keypoints or copy_paste or tile_size):
-            raise ConfigError("leave out data.proposals, or data.masks, data.keypoints, copy_paste and data.tile_size")
+        moved = {"masks": masks, "keypoints": keypoints, "copy_paste": copy_paste, "tile_size": tile_size}
+        if proposals and (name := next((name for name, value in moved.items() if value), None)):
+            raise ConfigError(f"data.proposals do not go with data.{name}: leave one of them out")
         self.tiling = tiling(tile_size, tile_overlap, as_target_size(image_size), empty_tiles)
         self.target_size, self.masks, self.proposals = as_target_size(image_size), masks, proposals
         self.keypoints, self.flip_pairs = keypoints, flip_pairs
