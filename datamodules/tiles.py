@@ -8,15 +8,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from pycocotools import mask as coco
 
-from datamodules.detection.crop_resize import areas, clip, inside, move_points
+from datamodules.detection.crop_resize import THINNEST, areas, clip, inside, move_points
 from datamodules.detection.objects import RLE, ObjectFiles, Objects
 from datamodules.letterbox import TargetSize, pad
 from datamodules.pairs import Pairs
 from modules.contracts import IGNORE, ConfigError, check_range, check_sizes
 from modules.decoding.dense import starts
-
-THINNEST = 1.0
-"""Pixels: what is thinner in a tile is not in it."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +78,12 @@ class Tiles:
     Args:
         places: image, top and left of each, int64 (M, 3).
         tiling: how they were cut.
+        source: the images.
     """
 
     places: np.ndarray
     tiling: Tiling
+    source: Any
     labels: ClassVar[None] = None
 
     def __len__(self) -> int:
@@ -103,9 +102,9 @@ class Tiles:
         image, top, left = self.places[index].tolist()
         return image, slice(top, top + self.tiling.size), slice(left, left + self.tiling.size)
 
-    def _name(self, index: int, name: str) -> str:
-        _, top, left = self.places[index].tolist()
-        return f"{name} (tile at x {left}, y {top})"
+    def id(self, index: int) -> str:
+        image, top, left = self.places[index].tolist()
+        return f"{self.source.id(image)} (tile at x {left}, y {top})"
 
 
 @dataclass(frozen=True)
@@ -123,9 +122,6 @@ class ObjectTiles(Tiles):
     def image(self, index: int) -> np.ndarray:
         image, rows, columns = self._part(index)
         return np.ascontiguousarray(self.source.image(image)[rows, columns])
-
-    def id(self, index: int) -> str:
-        return self._name(index, self.source.id(self.places[index, 0]))
 
     def shape(self, index: int) -> tuple[int, int]:
         height, width = self.shapes[index].tolist()
@@ -174,9 +170,6 @@ class MaskTiles(Tiles):
     def mask(self, index: int) -> np.ndarray:
         image, rows, columns = self._part(index)
         return pad(self.source.mask(image)[rows, columns], (self.tiling.size, self.tiling.size), IGNORE)
-
-    def id(self, index: int) -> str:
-        return self._name(index, self.source.id(self.places[index, 0]))
 
 
 def _cut(rle: RLE, rows: slice, columns: slice) -> RLE:

@@ -12,6 +12,7 @@ from datamodules.setting_roles import Role
 from datamodules.source import Arrays
 from datamodules.synthetic.render import boxes, corners, masks, render
 from datamodules.synthetic.shapes import FIRST, WORLD, sizes
+from datamodules.synthetic.shapes_objects import numbers
 from datamodules.synthetic.world import SHAPES, Scene, scene
 from modules.contracts.keypoints import ABSENT, OCCLUDED, VISIBLE, layout
 
@@ -55,8 +56,7 @@ class ShapesKeypoints(ObjectDataModule):
 
     def sources(self) -> dict[Split, ObjectFiles]:
         found = {split: self._draw(split) for split in self.counts if self.counts[split]}
-        names = (source.id(i) for source in found.values() for i in range(len(source)))
-        self.image_ids = {name: number for number, name in enumerate(names, 1)}
+        self.image_ids = numbers(found.values())
         return found
 
     def _draw(self, split: Split) -> ObjectFiles:

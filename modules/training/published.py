@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
@@ -11,7 +12,7 @@ from modules.contracts import Backbone, ConfigError, DataError, Weights
 from modules.heads.base import Head
 from modules.heads.dense import FCN, DeepLabV3
 from modules.heads.detection import FCOS, FasterRCNN, MaskRCNN, RetinaNet
-from modules.training.checkpoint_file import read_plain
+from modules.training.transfer import read_tensors
 from modules.training.whole_network import BACKBONE, Start
 
 WORD, BACKGROUND = "torchvision", "background"
@@ -59,15 +60,11 @@ def published_start(source: str, backbone: Backbone, head: nn.Module) -> Start:
     published = cast(Any, get_model_weights(name)).DEFAULT
     tensors = _tensors(source, published)
     segments = isinstance(head, tuple(SEGMENTERS))
-    net = get_model(
-        name,
-        weights=None,
-        weights_backbone=None,
-        num_classes=len(published.meta["categories"]),
-        **({"aux_loss": True} if segments else {}),
-    )
+    options = {"num_classes": len(published.meta["categories"])} | ({"aux_loss": True} if segments else {})
+    with torch.device("meta"):  # nothing is drawn for weights that are replaced
+        net = get_model(name, weights=None, weights_backbone=None, **options)
     try:
-        net.load_state_dict(tensors)  # older files have other names, which it knows
+        net.load_state_dict(tensors, assign=True)  # older files have other names, which it knows
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[1].strip()
         raise ConfigError(f"model.init_from {source} is not torchvision's {name}: {reason}") from error
@@ -98,10 +95,7 @@ def _name(backbone: Backbone, head: nn.Module) -> str:
 
 def _tensors(source: str, published: Any) -> dict[str, Tensor]:
     if source != WORD:
-        tensors = read_plain(Path(source).expanduser())
-        if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-            raise DataError(f"{source} is not a file of named tensors, as torchvision's are")
-        return tensors
+        return read_tensors(Path(source).expanduser()).tensors
     try:
         return published.get_state_dict(progress=False, check_hash=True)
     except Exception as error:  # network and cache each raise their own types

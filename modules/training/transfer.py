@@ -125,7 +125,7 @@ def _read(backbone: Backbone, source: str) -> Weights:
 def read_weights(source: str) -> Weights:
     """Read the backbone weights of a run directory, a checkpoint or a safetensors file."""
     path = weights_file(source)
-    readers = {".safetensors": _read_safetensors, ".pth": _read_tensors, ".pt": _read_tensors, ".bin": _read_tensors}
+    readers = {".safetensors": _read_safetensors, ".pth": read_tensors, ".pt": read_tensors, ".bin": read_tensors}
     return readers.get(path.suffix, _read_checkpoint)(path)
 
 
@@ -208,7 +208,7 @@ def _read_safetensors(path: Path) -> Weights:
         raise DataError(f"{path} is not a safetensors file: {error}") from error
 
 
-def _read_tensors(path: Path) -> Weights:
+def read_tensors(path: Path) -> Weights:
     """Read a library's file of named tensors, such as torchvision's `.pth`."""
     tensors = read_plain(path)
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
